@@ -1,0 +1,1 @@
+"""Embeddings of normal footage in, scores and events out."""

@@ -1,0 +1,1 @@
+"""Stream vectors in, the embedding and its class out; the model folder; the embedding table."""

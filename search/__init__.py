@@ -1,0 +1,1 @@
+"""Embedding tables in, similar moments out."""

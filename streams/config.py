@@ -1,0 +1,113 @@
+"""What a stream is made of, as frozen dataclasses that are saved as JSON; needs no torch."""
+
+import dataclasses
+import types
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from tristream.streams.errors import UsageError
+
+SamplingStrategy = Literal["adaptive", "uniform", "every-nth", "segments"]
+FlowEngineName = Literal["dis", "tvl1", "farneback", "raft", "codec"]
+RecurrentCell = Literal["gru", "lstm", "rnn", "mean"]
+StreamName = Literal["spatial", "temporal", "audio"]
+
+STREAM_NAMES: tuple[StreamName, ...] = get_args(StreamName)
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Which frames of a clip become steps (Tkachenko 2018, IV.F and V.C)."""
+
+    strategy: SamplingStrategy = "adaptive"
+    max_steps: int = 180
+    frame_jump: int = 5  # for every-nth: one frame in so many
+    # Frames nearer than 1/max_fps to the last one kept are passed over: 50 and 60 fps become 25 and 30,
+    # so that a flow vector means about the same speed in every video, and a window's frames are bounded.
+    max_fps: float = 40.0
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """How optical flow is computed; height and width are those of the picture it is computed on."""
+
+    engine: FlowEngineName = "dis"
+    height: int = 240
+    width: int = 320
+
+
+@dataclass(frozen=True)
+class RecurrentConfig:
+    """The recurrent encoder of one stream; the defaults are the paper's stacked BiGRU (IV.E)."""
+
+    cell: RecurrentCell = "gru"
+    hidden: int = 512
+    layers: int = 2
+    bidirectional: bool = True
+    attention_heads: int = 0  # self-attention over the steps before the recurrence (V.E); 0 is none
+    dropout: float = 0.5
+
+
+@dataclass(frozen=True)
+class SpatialConfig:
+    """Frames through a timm backbone; `backbone` is any timm model name, `architecture.tag` or plain."""
+
+    backbone: str = "inception_resnet_v2.tf_in1k"
+    recurrent: RecurrentConfig = field(default_factory=RecurrentConfig)
+
+
+@dataclass(frozen=True)
+class TemporalConfig:
+    """Stacks of `pairs` flow fields through a motion CNN."""
+
+    cnn: Literal["motion", "small"] = "motion"
+    pairs: int = 10  # L: a stack is (2L, H, W)
+    recurrent: RecurrentConfig = field(default_factory=RecurrentConfig)
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """Log-mel examples through an audio CNN."""
+
+    cnn: Literal["vggish", "small"] = "vggish"
+    recurrent: RecurrentConfig = field(default_factory=RecurrentConfig)
+
+
+T = TypeVar("T")
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """A config dataclass as plain JSON data."""
+    return dataclasses.asdict(config)
+
+
+def from_json(kind: type[T], data: Any, where: str = "config") -> T:
+    """The config dataclass `kind` from plain JSON data.
+
+    Raises:
+        UsageError: an unknown key, or a value of the wrong type or outside its choices.
+    """
+    if not isinstance(data, dict):
+        raise UsageError(f"{where} must be an object, got {data!r}")
+    hints = get_type_hints(kind)
+    if unknown := sorted(set(data) - set(hints)):
+        raise UsageError(f"{where} has unknown keys {unknown}; known are {sorted(hints)}")
+    return kind(**{key: _value(hints[key], value, f"{where}.{key}") for key, value in data.items()})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the annotated type `hint`, checked."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):  # only "X | None" occurs
+        return None if value is None else _value(next(a for a in args if a is not type(None)), value, where)
+    if origin is Literal:
+        if value not in args:
+            raise UsageError(f"{where} must be one of {', '.join(map(str, args))}, got {value!r}")
+        return value
+    if dataclasses.is_dataclass(hint):
+        return from_json(hint, value, where)  # type: ignore[arg-type]
+    if hint is float and type(value) is int:
+        return float(value)
+    if not (hint is Any or type(value) is (origin or hint)):
+        raise UsageError(f"{where} must be {hint.__name__}, got {value!r}")
+    return value

@@ -1,0 +1,1 @@
+"""Labelled videos in, a model out."""
