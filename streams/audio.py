@@ -1,0 +1,174 @@
+"""Log-mel examples in, their step features out: VGGish and the small audio CNN.
+
+examples (B, 96, 64) float log-mel -> (B, 1, 96, 64) -> convolutions -> (B, 128) float32
+
+Both have `feature_size`, take steps of any float type, compute in the type of their own weights (so that
+`cnn.to(torch.bfloat16)` is all it takes) and return float32.
+"""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor, nn
+
+from tristream.streams.config import AudioConfig
+from tristream.streams.errors import ModelError
+from tristream.streams.weights import load_weights
+
+# Where each layer of the PyTorch port stands in TensorFlow's checkpoint.
+_TF_SCOPES = {
+    "features.0": "vggish/conv1",
+    "features.3": "vggish/conv2",
+    "features.6": "vggish/conv3/conv3_1",
+    "features.8": "vggish/conv3/conv3_2",
+    "features.11": "vggish/conv4/conv4_1",
+    "features.13": "vggish/conv4/conv4_2",
+    "embeddings.0": "vggish/fc1/fc1_1",
+    "embeddings.2": "vggish/fc1/fc1_2",
+    "embeddings.4": "vggish/fc2",
+}
+_TF_KINDS = {"weight": "weights", "bias": "biases"}
+
+
+class VGGish(nn.Module):
+    """VGGish (Hershey et al. 2017, 3.2; released as tensorflow/models, research/audioset/vggish).
+
+    Parameters have the names of the published PyTorch port (torchvggish). The features are those before
+    the last layer's activation, as the release has defined them since August 2020 (pull request 9080: a
+    ReLU there was a bug, AudioSet's own features never had it). The port still has that ReLU: it zeroes
+    what this gives below zero. The release's PCA and 8-bit quantisation are no part of it either.
+    """
+
+    feature_size: int = 128
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            *_convolution(1, 64),
+            nn.MaxPool2d(2),  # (B, 64, 48, 32)
+            *_convolution(64, 128),
+            nn.MaxPool2d(2),  # (B, 128, 24, 16)
+            *_convolution(128, 256),
+            *_convolution(256, 256),
+            nn.MaxPool2d(2),  # (B, 256, 12, 8)
+            *_convolution(256, 512),
+            *_convolution(512, 512),
+            nn.MaxPool2d(2),  # (B, 512, 6, 4)
+        )
+        self.embeddings = nn.Sequential(
+            nn.Linear(6 * 4 * 512, 4096),
+            nn.ReLU(inplace=True),
+            nn.Linear(4096, 4096),
+            nn.ReLU(inplace=True),
+            nn.Linear(4096, self.feature_size),
+        )
+
+    def forward(self, examples: Tensor) -> Tensor:
+        """Step features (B, 128) float32 of log-mel examples (B, 96, 64)."""
+        pictures = examples.to(next(self.parameters()).dtype).unsqueeze(1)  # (B, 1, 96, 64)
+        maps = self.features(pictures).permute(0, 2, 3, 1)  # (B, 6, 4, 512): TensorFlow flattens this order
+        features: Tensor = self.embeddings(maps.flatten(1))  # (B, 12288) -> (B, 128)
+        return features.float()
+
+
+class SmallAudioCNN(nn.Module):
+    """A small audio CNN of depthwise-separable convolutions, after MobileNet (Howard et al. 2017, 3.1).
+
+    0.17 million parameters and 13 million operations an example; VGGish has 72 million and 1,728 million.
+    """
+
+    feature_size: int = 128
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.normalise = nn.BatchNorm2d(1)  # log-mel is about -4.6 in silence and up to 5: far from unit size
+        self.features = nn.Sequential(
+            *_normalised(nn.Conv2d(1, 32, 3, stride=2, padding=1, bias=False)),  # (B, 32, 48, 32)
+            _separable(32, 64, stride=2),  # (B, 64, 24, 16)
+            _separable(64, 128, stride=2),  # (B, 128, 12, 8)
+            _separable(128, 128, stride=1),
+            _separable(128, 256, stride=2),  # (B, 256, 6, 4)
+            _separable(256, 256, stride=1),
+        )
+        self.embedding = nn.Linear(256, self.feature_size)
+
+    def forward(self, examples: Tensor) -> Tensor:
+        """Step features (B, 128) float32 of log-mel examples (B, 96, 64)."""
+        pictures = examples.to(next(self.parameters()).dtype).unsqueeze(1)  # (B, 1, 96, 64)
+        maps = self.features(self.normalise(pictures))  # (B, 256, 6, 4)
+        features: Tensor = self.embedding(maps.mean(dim=(2, 3)))  # (B, 256) -> (B, 128)
+        return features.float()
+
+
+_AUDIO_CNNS: dict[str, Callable[[], nn.Module]] = {"vggish": VGGish, "small": SmallAudioCNN}
+
+
+def build_audio_cnn(config: AudioConfig) -> nn.Module:
+    """The audio CNN that the config names, with PyTorch's initial weights: seed before, or load after."""
+    return _AUDIO_CNNS[config.cnn]()
+
+
+def load_vggish(module: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+    """Load published VGGish weights, under the names of TensorFlow's checkpoint or of the PyTorch port.
+
+    TensorFlow's names are as in `vggish/conv3/conv3_1/weights`, with or without `:0`; its kernels are
+    (height, width, in, out) and its matrices (in, out). Tensors of other names are passed over.
+
+    Raises:
+        ModelError: names of neither, or a tensor that is missing or of another shape; it says which.
+    """
+    if "features.0.weight" in weights:
+        load_weights(module, weights, where)
+        return
+    by_tf_name = {name.removesuffix(":0"): tensor for name, tensor in weights.items()}
+    if not any(name.startswith("vggish/") for name in by_tf_name):
+        raise ModelError(
+            f"{where} holds no VGGish weights: needs names like 'features.0.weight' (PyTorch port) or "
+            f"'vggish/conv1/weights' (TensorFlow), got {_some(weights)}"
+        )
+    load_weights(module, _from_tensorflow(by_tf_name, where), f"{where}, turned from TensorFlow's layout")
+
+
+def _from_tensorflow(weights: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """TensorFlow's tensors under the PyTorch port's names and in its layout."""
+    names = {
+        f"{layer}.{kind}": f"{scope}/{tf_kind}"
+        for layer, scope in _TF_SCOPES.items()
+        for kind, tf_kind in _TF_KINDS.items()
+    }
+    if missing := [tf_name for tf_name in names.values() if tf_name not in weights]:
+        raise ModelError(
+            f"{where} lacks {len(missing)} of VGGish's {len(names)} tensors, first {missing[0]!r}; "
+            f"it holds {_some(weights)}"
+        )
+    return {name: _turned(weights[tf_name]) for name, tf_name in names.items()}
+
+
+def _turned(tensor: Tensor) -> Tensor:
+    """A tensor of TensorFlow's in PyTorch's layout; which it is follows from its number of axes."""
+    if tensor.ndim == 4:
+        return tensor.permute(3, 2, 0, 1)  # (H, W, in, out) -> (out, in, H, W)
+    return tensor.mT if tensor.ndim == 2 else tensor  # (in, out) -> (out, in); a bias stays
+
+
+def _some(weights: Mapping[str, Tensor]) -> str:
+    """The first names, for a message."""
+    names = sorted(weights)
+    return f"{len(names)} tensors: {', '.join(map(repr, names[:3]))}, ..." if names else "nothing"
+
+
+def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
+    """A 3x3 convolution that keeps the size, and its ReLU."""
+    return [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True)]
+
+
+def _normalised(convolution: nn.Conv2d) -> list[nn.Module]:
+    """A convolution with BatchNorm and ReLU."""
+    return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True)]
+
+
+def _separable(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    """A depthwise-separable convolution: 3x3 within each channel, then 1x1 across them."""
+    return nn.Sequential(
+        *_normalised(nn.Conv2d(inputs, inputs, 3, stride, padding=1, groups=inputs, bias=False)),
+        *_normalised(nn.Conv2d(inputs, outputs, 1, bias=False)),
+    )
