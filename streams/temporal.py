@@ -1,0 +1,168 @@
+"""Temporal step CNNs: flow stacks (B, 2L, H, W) float -> step features (B, F) float32, F = 2048 or 256."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from tristream.streams.config import FlowConfig, TemporalConfig
+from tristream.streams.errors import UsageError
+
+# The smallest side whose picture has a cell left for the last pooling's 3x3 window; see _cells.
+SMALLEST_SIDE_PIXELS = 57
+
+
+class MotionCNN(nn.Module):
+    """The paper's motion CNN (Tkachenko 2018, IV.C): stacks (B, 2L, H, W) -> (B, 2048), full7 after its ReLU.
+
+    What the paper leaves open is as in CNN-M (Chatfield et al. 2014, table 1), after which Simonyan &
+    Zisserman 2014 made the network it follows: conv1 unpadded, the others padded by 1, pools unpadded, the
+    last window kept where the border cuts it. 224x224 gives CNN-M's own 6x6 cells, 240x320 gives 7x9. The
+    paper has no dropout rate for it; 0.5 is its RNNs' (V.D). Weights start as He et al. 2015: PyTorch's own
+    start lets a signal fade through layers without norms.
+
+    Attributes:
+        feature_size: 2048.
+
+    Raises:
+        UsageError: a picture under 57 pixels high or wide, or no flow pair.
+    """
+
+    feature_size = 2048
+
+    def __init__(self, pairs: int = 10, height: int = 240, width: int = 320, dropout: float = 0.5) -> None:
+        super().__init__()
+        _check_pairs(pairs)
+        if min(height, width) < SMALLEST_SIDE_PIXELS:
+            side = SMALLEST_SIDE_PIXELS
+            raise UsageError(f"the motion CNN needs flow of at least {side}x{side} pixels, got {height}x{width}")
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(2 * pairs, 96, 7, stride=2), nn.ReLU(inplace=True), _pool(), nn.BatchNorm2d(96),
+            nn.Conv2d(96, 256, 5, stride=2, padding=1), nn.ReLU(inplace=True), _pool(),
+            nn.Conv2d(256, 512, 3, padding=1), nn.ReLU(inplace=True),
+            nn.Conv2d(512, 512, 3, padding=1), nn.ReLU(inplace=True),
+            nn.Conv2d(512, 512, 3, padding=1), nn.ReLU(inplace=True), _pool(),
+        )  # fmt: skip
+        cells = _cells(height) * _cells(width)
+        self.full = nn.Sequential(
+            nn.Linear(512 * cells, 4096), nn.ReLU(inplace=True), nn.Dropout(dropout),
+            nn.Linear(4096, self.feature_size), nn.ReLU(inplace=True), nn.Dropout(dropout),
+        )  # fmt: skip
+        self.picture = (height, width)
+        _start_weights(self)
+
+    def forward(self, steps: torch.Tensor) -> torch.Tensor:
+        """Step features (B, 2048) float32 of stacks (B, 2L, H, W), computed in its parameters' dtype."""
+        cells = self.convolutions(steps.to(next(self.parameters()).dtype))  # (B, 512, h, w)
+        features: torch.Tensor = self.full(cells.flatten(1))
+        return features.float()
+
+
+class SmallMotionCNN(nn.Module):
+    """A motion CNN for real time on a CPU: stacks (B, 2L, H, W) of any H, W >= 32 -> (B, 256).
+
+    A strided stem, since flow is smooth, then depthwise-separable blocks (Howard et al. 2017, MobileNets),
+    a residual where shapes allow, and the mean over the picture: 0.2 M parameters, 27 M multiply-adds for
+    120x160 and 10 pairs, half of them in the stem.
+
+    Attributes:
+        feature_size: 256.
+
+    Raises:
+        UsageError: no flow pair.
+    """
+
+    feature_size = 256
+
+    def __init__(self, pairs: int = 10) -> None:
+        super().__init__()
+        _check_pairs(pairs)
+        self.stem = nn.Sequential(
+            nn.Conv2d(2 * pairs, 24, 5, stride=4, padding=2, bias=False),
+            nn.BatchNorm2d(24),
+            nn.ReLU(inplace=True),
+        )
+        self.blocks = nn.Sequential(  # at 120x160 the stem gives 30x40, then
+            SeparableBlock(24, 64, stride=2),  # 15x20
+            SeparableBlock(64, 128, stride=1),
+            SeparableBlock(128, 256, stride=2),  # 8x10
+            SeparableBlock(256, 256, stride=1),
+            SeparableBlock(256, self.feature_size, stride=2),  # 4x5
+        )
+        _start_weights(self)
+
+    def forward(self, steps: torch.Tensor) -> torch.Tensor:
+        """Step features (B, 256) float32 of stacks (B, 2L, H, W), computed in its parameters' dtype."""
+        cells = self.blocks(self.stem(steps.to(next(self.parameters()).dtype)))  # (B, 256, h, w)
+        features: torch.Tensor = cells.float().mean(dim=(2, 3))
+        return features
+
+
+class SeparableBlock(nn.Module):
+    """A 3x3 filter for each channel, then a 1x1 mix of them, each with batch norm and ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.residual = inputs == outputs and stride == 1
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, inputs, 3, stride=stride, padding=1, groups=inputs, bias=False),
+            nn.BatchNorm2d(inputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(inputs, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, cells: torch.Tensor) -> torch.Tensor:
+        """Cells (B, outputs, H / stride, W / stride), with the input added where shapes are the same."""
+        mixed: torch.Tensor = self.body(cells)
+        return cells + mixed if self.residual else mixed
+
+
+BUILDERS: dict[str, Callable[[TemporalConfig, FlowConfig], MotionCNN | SmallMotionCNN]] = {
+    "motion": lambda config, flow: MotionCNN(config.pairs, flow.height, flow.width),
+    "small": lambda config, flow: SmallMotionCNN(config.pairs),
+}
+
+
+def build_motion_cnn(config: TemporalConfig, flow: FlowConfig) -> MotionCNN | SmallMotionCNN:
+    """The motion CNN that `config` names, for stacks of flow as `flow` has it; its weights are untrained.
+
+    Raises:
+        UsageError: an unknown name, no flow pair, or a picture too small for it.
+    """
+    if config.cnn not in BUILDERS:
+        raise UsageError(f"motion CNN must be one of {', '.join(BUILDERS)}, got {config.cnn!r}")
+    return BUILDERS[config.cnn](config, flow)
+
+
+def _pool() -> nn.MaxPool2d:
+    """Max pooling over 3x3 windows with stride 2 (IV.C)."""
+    return nn.MaxPool2d(3, stride=2, ceil_mode=True)
+
+
+def _cells(side_pixels: int) -> int:
+    """How many cells the last pooling makes of one side of the picture: 240 -> 7, 320 -> 9."""
+    conv1 = (side_pixels - 7) // 2 + 1
+    conv2 = (_pooled(conv1) + 2 - 5) // 2 + 1
+    return _pooled(_pooled(conv2))  # conv3 to conv5 keep sizes
+
+
+def _pooled(side: int) -> int:
+    """The side after a pool: (side - 3) / 2 rounded up, plus 1."""
+    return -(-(side - 3) // 2) + 1
+
+
+def _start_weights(cnn: nn.Module) -> None:
+    """Normal weights that keep a signal's size through ReLUs (He et al. 2015), zero biases."""
+    for layer in cnn.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def _check_pairs(pairs: int) -> None:
+    """Refuse a stack of nothing."""
+    if pairs < 1:
+        raise UsageError(f"a flow stack holds at least one pair, got {pairs = }")
