@@ -6,7 +6,7 @@ Both have `feature_size`, take steps of any float type, compute in the type of t
 `cnn.to(torch.bfloat16)` is all it takes) and return float32.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
@@ -99,10 +99,10 @@ class SmallAudioCNN(nn.Module):
         return features.float()
 
 
-_AUDIO_CNNS: dict[str, Callable[[], nn.Module]] = {"vggish": VGGish, "small": SmallAudioCNN}
+_AUDIO_CNNS: dict[str, type[VGGish] | type[SmallAudioCNN]] = {"vggish": VGGish, "small": SmallAudioCNN}
 
 
-def build_audio_cnn(config: AudioConfig) -> nn.Module:
+def build_audio_cnn(config: AudioConfig) -> VGGish | SmallAudioCNN:
     """The audio CNN that the config names, with PyTorch's initial weights: seed before, or load after."""
     return _AUDIO_CNNS[config.cnn]()
 

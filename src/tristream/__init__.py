@@ -7,14 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tristream.fusion.model import ClipEmbedding, Model, VideoEmbedding, load_model
+    from tristream.fusion.embedding import ClipEmbedding, VideoEmbedding
+    from tristream.fusion.model import Model, load_model
     from tristream.streams.errors import FlowError, MediaError, ModelError, TableError, TristreamError, UsageError
 
 _HOMES = {
     "load_model": "tristream.fusion.model",
     "Model": "tristream.fusion.model",
-    "VideoEmbedding": "tristream.fusion.model",
-    "ClipEmbedding": "tristream.fusion.model",
+    "VideoEmbedding": "tristream.fusion.embedding",
+    "ClipEmbedding": "tristream.fusion.embedding",
     "TristreamError": "tristream.streams.errors",
     "UsageError": "tristream.streams.errors",
     "MediaError": "tristream.streams.errors",

@@ -1,0 +1,100 @@
+"""The networks of a model, built from its source: weights from files, a hub or the seed."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from tristream.fusion.source import ModelSource, Weights
+from tristream.streams.audio import SmallAudioCNN, VGGish, build_audio_cnn, load_vggish
+from tristream.streams.config import RecurrentConfig, StreamName
+from tristream.streams.errors import ModelError
+from tristream.streams.picture import PictureFormat
+from tristream.streams.placement import DtypeName, place
+from tristream.streams.recurrent import RecurrentEncoder
+from tristream.streams.spatial import SpatialCNN, build_spatial_cnn
+from tristream.streams.stream import Stream
+from tristream.streams.temporal import MotionCNN, SmallMotionCNN, build_motion_cnn
+from tristream.streams.weights import load_weights, read_weights
+
+M = TypeVar("M", bound=nn.Module)
+CNN = SpatialCNN | MotionCNN | SmallMotionCNN | VGGish | SmallAudioCNN
+
+
+def build_parts(source: ModelSource) -> dict[StreamName, tuple[CNN, RecurrentEncoder]]:
+    """The CNN and recurrent encoder of each stream, in float32 on the CPU.
+
+    Raises:
+        ModelError: weights that are missing, damaged or of another architecture.
+        UsageError: an unknown backbone.
+    """
+    parts = {}
+    for name in source.config.streams:
+        with _seeded(source, f"{name}.cnn"):
+            cnn = _cnn(source, name)
+        parts[name] = (cnn, _recurrent(source, name, cnn.feature_size))
+    return parts
+
+
+def build_streams(
+    source: ModelSource, device: str, dtype: DtypeName
+) -> tuple[dict[StreamName, Stream], PictureFormat | None]:
+    """The streams of a model, ready for inference on a device, and the picture its spatial stream sees."""
+    streams, picture = {}, None
+    for name, (cnn, recurrent) in build_parts(source).items():
+        if isinstance(cnn, SpatialCNN):
+            picture = cnn.picture
+        streams[name] = Stream(name, place(cnn, device, dtype), recurrent.to(device).eval(), device)
+    return streams, picture
+
+
+def _cnn(source: ModelSource, name: StreamName) -> CNN:
+    """The CNN of a stream, with its weights."""
+    config, weights = source.config, source.weights[f"{name}.cnn"]
+    where = str(weights.path)
+    if name == "spatial" and config.spatial is not None:
+        return build_spatial_cnn(config.spatial, _tensors(weights), where, pretrained=bool(weights.hub))
+    if name == "temporal" and config.temporal is not None:
+        return _loaded(build_motion_cnn(config.temporal, config.flow), weights)
+    if config.audio is None:
+        raise ModelError(f"the model has no stream {name!r}")
+    audio = build_audio_cnn(config.audio)
+    if isinstance(audio, VGGish) and (tensors := _tensors(weights)) is not None:
+        load_vggish(audio, tensors, where)
+        return audio
+    return _loaded(audio, weights)
+
+
+def _recurrent(source: ModelSource, stream: StreamName, feature_size: int) -> RecurrentEncoder:
+    config: RecurrentConfig = getattr(source.config, stream).recurrent
+    part = f"{stream}.recurrent"
+    with _seeded(source, part):
+        encoder = RecurrentEncoder(feature_size, config)
+    return _loaded(encoder, source.weights.get(part, Weights()))
+
+
+def _loaded(module: M, weights: Weights) -> M:
+    if (tensors := _tensors(weights)) is not None:
+        load_weights(module, tensors, str(weights.path))
+    return module
+
+
+def _tensors(weights: Weights) -> dict[str, Tensor] | None:
+    """The tensors of a part's file, their prefix taken off; None where no file is given."""
+    if weights.path is None:
+        return None
+    prefix = weights.prefix
+    tensors = read_weights(weights.path)
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+@contextmanager
+def _seeded(source: ModelSource, part: str) -> Iterator[None]:
+    """Random weights made here are the same every time, and do not depend on which other parts there are."""
+    digest = hashlib.sha256(f"{source.config.seed}:{part}".encode()).digest()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int.from_bytes(digest[:8], "big") % 2**63)
+        yield

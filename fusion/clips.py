@@ -1,0 +1,76 @@
+"""Step features along a video in, one stream vector a clip out, with memory for a few clips only.
+
+features (T, F) with times -> clips of `window_seconds` every `stride_seconds` -> vectors (D,) by clip
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tristream.fusion.windows import Windows
+from tristream.streams.steps import Steps
+
+
+class ClipEncoder:
+    """Collects the step features of one stream and encodes each clip as soon as it is complete.
+
+    Args:
+        windows: how the video is cut.
+        max_steps: the most steps a clip may have; more are thinned evenly.
+        encode: the stream's recurrent encoder, N sequences (T_i, F) -> (N, D).
+    """
+
+    def __init__(
+        self, windows: Windows, max_steps: int, encode: Callable[[Sequence[Tensor]], NDArray[np.float32]]
+    ) -> None:
+        self._windows = windows
+        self._max_steps = max_steps
+        self._encode = encode
+        self._features: list[Tensor] = []  # (T_i, F) each
+        self._times: list[NDArray[np.float64]] = []  # (T_i, 3): seconds, start_seconds, end_seconds
+        self._vectors: dict[int, NDArray[np.float32]] = {}  # clip -> (D,)
+        self._next = 0  # the first clip not yet encoded
+
+    def add(self, features: Tensor, steps: Steps, part: slice) -> None:
+        """Take the features (T, F) of a slice of steps that follow those before."""
+        times = np.stack([steps.seconds, steps.start_seconds, steps.end_seconds], axis=1)[part]
+        self._features.append(features)
+        self._times.append(times)
+        reached_seconds = times[-1, 0]
+        # A clip is complete when the video surely goes on after it, so that it is not the last and longer.
+        whole = self._windows.count(reached_seconds) - 1
+        if whole > self._next:
+            self._encode_up_to(whole, float("inf"))
+
+    def finish(self, duration_seconds: float) -> dict[int, NDArray[np.float32]]:
+        """The vector (D,) of every clip in which this stream is present."""
+        if self._features:
+            self._encode_up_to(self._windows.count(duration_seconds), duration_seconds)
+        return self._vectors
+
+    def _encode_up_to(self, end: int, duration_seconds: float) -> None:
+        features, times = torch.cat(self._features), np.concatenate(self._times)
+        clips, sequences = [], []
+        last_clip = int(times[-1, 2] // self._windows.stride_seconds) + 1  # no step reaches further
+        for clip in range(self._next, min(end, last_clip)):
+            if len(chosen := self._steps_of(times, *self._windows.span(clip, duration_seconds))):
+                clips.append(clip)
+                sequences.append(features[chosen])
+        self._vectors.update(zip(clips, self._encode(sequences), strict=True))
+        self._next = end
+        needed = times[:, 2] > end * self._windows.stride_seconds
+        self._features, self._times = [features[torch.from_numpy(needed)]], [times[needed]]
+
+    def _steps_of(self, times: NDArray[np.float64], start_seconds: float, end_seconds: float) -> NDArray[np.intp]:
+        """Indices of the steps that lie in a clip or, where none does, of the one that reaches furthest into it."""
+        inside = np.flatnonzero((times[:, 0] >= start_seconds) & (times[:, 0] < end_seconds))
+        if len(inside) > self._max_steps:
+            return inside[np.linspace(0, len(inside) - 1, self._max_steps).round().astype(np.intp)]
+        if len(inside) == 0 and len(times):
+            overlap_seconds = np.minimum(times[:, 2], end_seconds) - np.maximum(times[:, 1], start_seconds)
+            if overlap_seconds.max() > 0:
+                return np.array([overlap_seconds.argmax()])
+        return inside

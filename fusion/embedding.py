@@ -1,0 +1,94 @@
+"""What embedding a video gives: vectors, what is present in them, and how it went; needs no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tristream.streams.config import StreamName
+from tristream.streams.errors import UsageError
+
+NO_VECTOR: NDArray[np.float32] = np.zeros(0, np.float32)
+
+
+def slice_of(dims: Mapping[StreamName, int], stream: str) -> slice:
+    """Where the vector of a stream stands in an embedding of streams with these dims.
+
+    Raises:
+        UsageError: no such stream.
+    """
+    begin = 0
+    for name, size in dims.items():
+        if name == stream:
+            return slice(begin, begin + size)
+        begin += size
+    raise UsageError(f"no stream {stream!r} in this embedding; it has {', '.join(dims)}")
+
+
+@dataclass(frozen=True)
+class ClipEmbedding:
+    """The embedding of one clip [start_seconds, end_seconds).
+
+    `vector` (D,) holds the stream vectors side by side; the part of a stream that is not `present` is zero.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    vector: NDArray[np.float32]
+    present: Mapping[StreamName, bool]
+    dims: Mapping[StreamName, int]
+
+    def stream(self, name: str) -> NDArray[np.float32]:
+        """The vector (D_s,) of one stream; zero where it is not present.
+
+        Raises:
+            UsageError: the model has no such stream.
+        """
+        return self.vector[slice_of(self.dims, name)]
+
+
+@dataclass(frozen=True)
+class VideoEmbedding:
+    """The embeddings of a video: of the whole, and of each of its clips.
+
+    `vector` (D,) is the mean of the clips' vectors, each stream's over the clips that have it, weighted by
+    their length. With `error` set there are no vectors, and the other fields are what was known.
+    """
+
+    path: str
+    model_id: str
+    vector: NDArray[np.float32] = field(default_factory=lambda: NO_VECTOR)
+    present: Mapping[StreamName, bool] = field(default_factory=dict)
+    dims: Mapping[StreamName, int] = field(default_factory=dict)
+    clips: tuple[ClipEmbedding, ...] = ()
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+    duration_seconds: float | None = None
+    fps: float | None = None
+    width: int | None = None
+    height: int | None = None
+    decode_seconds: float = 0.0
+    flow_seconds: float = 0.0
+    model_seconds: float = 0.0
+
+    def stream(self, name: str) -> NDArray[np.float32]:
+        """The vector (D_s,) of one stream of the whole video; zero where it is not present.
+
+        Raises:
+            UsageError: the model has no such stream.
+        """
+        return self.vector[slice_of(self.dims, name)]
+
+
+def join_clips(clips: tuple[ClipEmbedding, ...]) -> tuple[NDArray[np.float32], dict[StreamName, bool]]:
+    """The embedding (D,) of a whole video from those of its clips, and what is present in it."""
+    dims = clips[0].dims
+    present = {stream: any(clip.present[stream] for clip in clips) for stream in dims}
+    parts = []
+    for stream, size in dims.items():
+        having = [clip for clip in clips if clip.present[stream]]
+        weights = [clip.end_seconds - clip.start_seconds for clip in having]
+        vectors = [clip.stream(stream) for clip in having]
+        parts.append(np.average(vectors, axis=0, weights=weights) if having else np.zeros(size))  # (D_s,)
+    return np.concatenate(parts).astype(np.float32), present

@@ -1,0 +1,248 @@
+"""A model that embeds: `load_model(...).embed(path)`.
+
+file -> steps of each stream -> CNN (T, F) -> recurrent (D_s,) a clip -> joined (D,), with what is present
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tristream.fusion.assemble import build_streams
+from tristream.fusion.batch import Job, embed_files
+from tristream.fusion.clips import ClipEncoder
+from tristream.fusion.config import ModelConfig
+from tristream.fusion.embedding import ClipEmbedding, VideoEmbedding, join_clips
+from tristream.fusion.save import save_model
+from tristream.fusion.source import DEFAULT_MODEL, ModelSource, Overrides, find_model
+from tristream.fusion.windows import Windows
+from tristream.streams.config import FlowEngineName, RecurrentCell, SamplingStrategy, StreamName
+from tristream.streams.errors import MediaError
+from tristream.streams.flow import FlowEngine, make_engine
+from tristream.streams.media import MediaReader
+from tristream.streams.picture import PictureFormat, PixelFormat
+from tristream.streams.pipeline import read_steps
+from tristream.streams.placement import DtypeName, select_device
+from tristream.streams.steps import StepPlan, Steps, Timings
+from tristream.streams.stream import Stream
+
+DEFAULT_BATCH_SIZE = 16
+
+
+@dataclass
+class Model:
+    """The streams of a model, loaded and placed; made by `load_model`."""
+
+    source: ModelSource
+    streams: Mapping[StreamName, Stream]
+    picture: PictureFormat | None  # what the spatial stream sees
+    device: str
+    dtype: DtypeName
+    threads: int = 0  # of the decoder; 0 lets it choose
+
+    @property
+    def config(self) -> ModelConfig:
+        """The architecture."""
+        return self.source.config
+
+    @property
+    def model_id(self) -> str:
+        """12 hex digits that name this architecture with these weights."""
+        return self.source.model_id
+
+    @property
+    def dims(self) -> dict[StreamName, int]:
+        """The length D_s of each stream's vector, in the order in which they are joined."""
+        return {name: stream.recurrent.vector_size for name, stream in self.streams.items()}
+
+    def embed(
+        self,
+        path: str | Path,
+        *,
+        window: float = Windows.window_seconds,
+        stride: float | None = None,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+    ) -> VideoEmbedding:
+        """Embed one video or sound file.
+
+        Args:
+            path: the file.
+            window: seconds a clip; a video up to this long is one clip.
+            stride: seconds from one clip's start to the next's; by default the window.
+            batch_size: steps that go through a CNN together.
+
+        Raises:
+            MediaError: the file cannot be opened or decoded, or has none of the model's streams.
+            UsageError: window, stride or batch size that cannot be.
+        """
+        windows = Windows(window, window if stride is None else stride)
+        plan = self._plan(windows)
+        engine = self._engine(plan)
+        with MediaReader(
+            path,
+            video=plan.needs_video,
+            audio=plan.audio,
+            motion_vectors=engine is not None and engine.needs_motion_vectors,
+            threads=self.threads,
+        ) as reader:
+            return self._embed(reader, plan, engine, windows, batch_size)
+
+    def embed_many(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        jobs: int = 1,
+        timeout: float | None = None,
+        window: float = Windows.window_seconds,
+        stride: float | None = None,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+    ) -> Iterator[VideoEmbedding]:
+        """Embed many files in worker processes; results come in order, and a failure as `result.error`.
+
+        Args:
+            paths: the files.
+            jobs: worker processes, each with its share of the cores.
+            timeout: seconds a file may take before its worker is ended; None for no bound.
+        """
+        windows = Windows(window, window if stride is None else stride)
+        job = Job(self.source, windows, batch_size, self.device, self.dtype)
+        return embed_files(job, map(str, paths), jobs=jobs, timeout_seconds=timeout)
+
+    def save(self, folder: str | Path, *, name: str | None = None, card: str = "") -> None:
+        """Write the model to a new folder that `load_model` reads; the folder has a model id of its own.
+
+        Raises:
+            ModelError: the folder is not empty, or cannot be written.
+        """
+        trained = not self.source.warning
+        save_model(self.source, Path(folder), name=name or self.source.name, trained=trained, card=card)
+
+    def _plan(self, windows: Windows) -> StepPlan:
+        flow = self.config.flow
+        pixel_format: PixelFormat = "rgb24" if flow.engine == "raft" else "gray"
+        return StepPlan(
+            spatial=self.picture,
+            flow=PictureFormat(flow.height, flow.width, pixel_format, None, "area"),
+            stack_pairs=self.config.temporal.pairs if self.config.temporal else None,
+            audio=self.config.audio is not None,
+            sampling=self.config.sampling,
+            window_seconds=windows.window_seconds,
+        )
+
+    def _engine(self, plan: StepPlan) -> FlowEngine | None:
+        """A flow engine for one video, where its flow may be needed."""
+        if plan.stack_pairs is None and not (plan.needs_video and plan.sampling.strategy == "adaptive"):
+            return None
+        weights = self.source.weights.get("flow")
+        return make_engine(self.config.flow, weights.path if weights else None, self.device)
+
+    def _embed(
+        self, reader: MediaReader, plan: StepPlan, engine: FlowEngine | None, windows: Windows, batch_size: int
+    ) -> VideoEmbedding:
+        timings = Timings()
+        model_seconds = 0.0
+        max_steps = self.config.sampling.max_steps
+        encoders = {name: ClipEncoder(windows, max_steps, stream.vectors) for name, stream in self.streams.items()}
+        for steps in read_steps(reader, plan, engine, timings):
+            began = perf_counter()
+            self._add(encoders[steps.stream], steps, batch_size)
+            model_seconds += perf_counter() - began
+        began = perf_counter()
+        vectors = {name: encoder.finish(reader.duration_seconds) for name, encoder in encoders.items()}
+        clips = self._clips(vectors, windows, reader.duration_seconds)
+        model_seconds += perf_counter() - began
+        if not clips:
+            raise MediaError(f"{reader.path} holds nothing that the streams {', '.join(self.streams)} could embed")
+        vector, present = join_clips(clips)
+        video = reader.info.video
+        return VideoEmbedding(
+            path=str(reader.path),
+            model_id=self.model_id,
+            vector=vector,
+            present=present,
+            dims=self.dims,
+            clips=clips,
+            warnings=(*([self.source.warning] if self.source.warning else []), *reader.warnings),
+            duration_seconds=reader.duration_seconds,
+            fps=video.fps if video else None,
+            width=video.width if video else None,
+            height=video.height if video else None,
+            decode_seconds=timings.decode_seconds,
+            flow_seconds=timings.flow_seconds,
+            model_seconds=model_seconds,
+        )
+
+    def _add(self, encoder: ClipEncoder, steps: Steps, batch_size: int) -> None:
+        stream = self.streams[steps.stream]
+        for first in range(0, len(steps), batch_size):
+            part = slice(first, min(first + batch_size, len(steps)))
+            encoder.add(stream.features(steps.take(part)), steps, part)
+
+    def _clips(
+        self, vectors: Mapping[StreamName, Mapping[int, NDArray[np.float32]]], windows: Windows, duration_seconds: float
+    ) -> tuple[ClipEmbedding, ...]:
+        """The clips in which any stream is present, in order."""
+        dims = self.dims
+        clips = []
+        for index in sorted(set().union(*vectors.values())):
+            start_seconds, end_seconds = windows.span(index, duration_seconds)
+            present = {name: index in vectors[name] for name in dims}
+            parts = [vectors[name].get(index, np.zeros(size, np.float32)) for name, size in dims.items()]
+            clips.append(ClipEmbedding(start_seconds, end_seconds, np.concatenate(parts), present, dims))
+        return tuple(clips)
+
+
+def load_model(
+    name_or_path: str | Path = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    dtype: DtypeName = "auto",
+    streams: tuple[str, ...] | None = None,
+    backbone: str | None = None,
+    recurrent: RecurrentCell | None = None,
+    sampling: SamplingStrategy | None = None,
+    flow: FlowEngineName | None = None,
+    spatial_weights: str | Path | None = None,
+    audio_weights: str | Path | None = None,
+    flow_weights: str | Path | None = None,
+    untrained: bool = False,
+) -> Model:
+    """Load a model by name (`pocket`, `tkachenko2018`) or from its folder.
+
+    Args:
+        device: `auto`, `cpu` or `cuda`.
+        dtype: of the CNNs: `auto`, `float32` or `bfloat16`.
+        streams: only these streams; the other arguments up to `flow` change the architecture likewise.
+        spatial_weights, audio_weights, flow_weights: weights files (.safetensors, .npz) of the backbone,
+            VGGish and RAFT.
+        untrained: allow parts without trained weights, which then get random ones.
+
+    Raises:
+        ModelError: no such model, a damaged one, or parts without weights.
+        UsageError: an argument that does not fit the model.
+    """
+    overrides = Overrides(
+        streams=streams,
+        backbone=backbone,
+        recurrent=recurrent,
+        sampling=sampling,
+        flow=flow,
+        spatial_weights=Path(spatial_weights) if spatial_weights else None,
+        audio_weights=Path(audio_weights) if audio_weights else None,
+        flow_weights=Path(flow_weights) if flow_weights else None,
+    )
+    source = find_model(name_or_path, overrides, untrained=untrained)
+    if source.warning:
+        warnings.warn(f"model {source.name}: {source.warning}", stacklevel=2)
+    return open_model(source, device=device, dtype=dtype)
+
+
+def open_model(source: ModelSource, *, device: str = "auto", dtype: DtypeName = "auto") -> Model:
+    """Load the weights of a source and place its networks."""
+    device = select_device(device)
+    streams, picture = build_streams(source, device, dtype)
+    return Model(source, streams, picture, device, dtype)

@@ -1,0 +1,65 @@
+"""A VideoEmbedding as rows of the embedding table: the video's, then one a clip."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tristream.fusion.embedding import VideoEmbedding
+from tristream.streams.config import STREAM_NAMES
+
+
+def rows_of(result: VideoEmbedding, path: str, content_sha256: str) -> list[dict[str, Any]]:
+    """The rows of a file; one row with `status` error where it failed."""
+    common = {
+        "path": path,
+        "content_sha256": content_sha256,
+        "model_id": result.model_id,
+        "status": "ok" if result.error is None else "error",
+        "error": result.error,
+        "warning": "; ".join(result.warnings) or None,
+        "duration_seconds": result.duration_seconds,
+        "fps": result.fps,
+        "width": result.width,
+        "height": result.height,
+        "decode_seconds": result.decode_seconds,
+        "flow_seconds": result.flow_seconds,
+        "model_seconds": result.model_seconds,
+    }
+    if result.error is not None:
+        return [_row(common, "video", 0.0, result.duration_seconds or 0.0, None, {})]
+    end_seconds = result.duration_seconds or 0.0
+    video = _row(common, "video", 0.0, end_seconds, result.vector, result.present)
+    clips = [
+        _row(common, "clip", clip.start_seconds, clip.end_seconds, clip.vector, clip.present) for clip in result.clips
+    ]
+    return [video, *clips]
+
+
+def moved(rows: list[dict[str, Any]], path: str) -> list[dict[str, Any]]:
+    """The rows of the same content under another path."""
+    return [row | {"path": path} for row in rows]
+
+
+def _row(
+    common: dict[str, Any],
+    level: str,
+    start_seconds: float,
+    end_seconds: float,
+    vector: NDArray[np.float32] | None,
+    present: Mapping[Any, bool],
+) -> dict[str, Any]:
+    # The content names a row, not the file's name; a file that could not be read has only its path.
+    named = common["content_sha256"] or common["path"]
+    identity = f"{named}|{common['model_id']}|{level}|{start_seconds:.3f}|{end_seconds:.3f}"
+    return {
+        "id": hashlib.sha256(identity.encode()).hexdigest()[:32],
+        "embedding": vector,
+        "level": level,
+        "start_seconds": start_seconds,
+        "end_seconds": end_seconds,
+        **{f"has_{stream}": bool(present.get(stream, False)) for stream in STREAM_NAMES},
+        **common,
+    }

@@ -1,0 +1,48 @@
+"""A model into a folder that `load_model` reads: one safetensors file a stream, `model.json`, a model card."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from tristream.fusion.assemble import build_parts
+from tristream.fusion.folder import ModelManifest, write_atomically, write_manifest
+from tristream.fusion.source import ModelSource
+from tristream.streams.errors import ModelError
+
+
+def save_model(source: ModelSource, folder: Path, *, name: str, trained: bool, card: str, **about: Any) -> None:
+    """Write the networks of `source`, in float32, into a new folder.
+
+    Args:
+        name: of the model, kept in its manifest.
+        trained: whether its weights come from training; loading one that is not warns.
+        card: the model card, Markdown.
+        about: other fields of the manifest: classes, normalisation, trained_on, metrics.
+
+    Raises:
+        ModelError: the folder exists and is not empty, or cannot be written.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ModelError(f"{folder} exists and is not empty: save the model into a new folder")
+    parts = build_parts(source)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stream, (cnn, recurrent) in parts.items():
+            tensors = _named("cnn", cnn) | _named("recurrent", recurrent)
+            write_atomically(folder / f"{stream}.safetensors", save(tensors))
+        if (flow := source.weights.get("flow")) is not None and flow.path is not None:
+            write_atomically(folder / "flow.safetensors", flow.path.read_bytes())
+        dims = {stream: recurrent.vector_size for stream, (_, recurrent) in parts.items()}
+        manifest = ModelManifest(name=name, trained=trained, architecture=source.config, dims=dict(dims), **about)
+        write_manifest(folder, manifest, card)
+    except OSError as error:
+        raise ModelError(f"cannot write the model to {folder}: {error.strerror or error}") from error
+
+
+def _named(piece: str, module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors of a piece of a stream, as they are named in its file."""
+    # A backbone is stored under timm's own names.
+    module = getattr(module, "backbone", module)
+    return {f"{piece}.{name}": tensor.contiguous() for name, tensor in module.state_dict().items()}

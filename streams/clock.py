@@ -1,0 +1,28 @@
+"""Time stamps of a container in, seconds from the file's start out, in order whatever the file says."""
+
+BACKWARD_JUMP_SECONDS = 1.0  # time going back by more is a new count, not jitter
+
+
+class Clock:
+    """Time stamps of one stream as seconds from the file's start that never go back and never run away."""
+
+    def __init__(self, start_seconds: float, limit_seconds: float) -> None:
+        self.repaired = 0
+        self._offset_seconds = -start_seconds
+        self._limit_seconds = limit_seconds
+        self._last_seconds = float("-inf")
+        self._next_seconds = 0.0
+
+    def seconds(self, stamp_seconds: float | None, length_seconds: float) -> float:
+        """The time of an item that lasts `length_seconds` and carries `stamp_seconds` (None: no stamp)."""
+        now = self._next_seconds if stamp_seconds is None else stamp_seconds + self._offset_seconds
+        if now > self._limit_seconds or now < self._last_seconds - BACKWARD_JUMP_SECONDS:
+            # A new count (spliced files) or a broken stamp: go on from here, and count from here.
+            self._offset_seconds += self._next_seconds - now
+            now = self._next_seconds
+            self.repaired += 1
+        elif now <= self._last_seconds:
+            now = self._last_seconds + length_seconds / 8  # twice the same stamp: keep the order
+            self.repaired += 1
+        self._last_seconds, self._next_seconds = now, now + length_seconds
+        return now
