@@ -34,8 +34,8 @@ def save_model(source: ModelSource, folder: Path, *, name: str, trained: bool, c
             write_atomically(folder / f"{stream}.safetensors", save(tensors))
         if (flow := source.weights.get("flow")) is not None and flow.path is not None:
             write_atomically(folder / "flow.safetensors", flow.path.read_bytes())
-        dims = {stream: recurrent.vector_size for stream, (_, recurrent) in parts.items()}
-        manifest = ModelManifest(name=name, trained=trained, architecture=source.config, dims=dict(dims), **about)
+        dims = {str(stream): recurrent.vector_size for stream, (_, recurrent) in parts.items()}
+        manifest = ModelManifest(name=name, trained=trained, architecture=source.config, dims=dims, **about)
         write_manifest(folder, manifest, card)
     except OSError as error:
         raise ModelError(f"cannot write the model to {folder}: {error.strerror or error}") from error
