@@ -53,6 +53,8 @@ class SpatialConfig:
     """Frames through a timm backbone; `backbone` is any timm model name, `architecture.tag` or plain."""
 
     backbone: str = "inception_resnet_v2.tf_in1k"
+    # Pad as TensorFlow does, for weights converted from it: timm's pad_type="same". Its tf_ models do anyway.
+    same_padding: bool = False
     recurrent: RecurrentConfig = field(default_factory=RecurrentConfig)
 
 

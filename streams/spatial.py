@@ -1,0 +1,141 @@
+"""The spatial stream's CNN: frames (B, H, W, 3) uint8 RGB -> (B, 3, H, W) -> timm backbone -> (B, F)."""
+
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+import timm
+import torch
+from timm.data.config import resolve_model_data_config
+from torch import Tensor, nn
+
+from tristream.streams.config import SpatialConfig
+from tristream.streams.errors import ModelError, UsageError
+from tristream.streams.picture import PictureFormat
+from tristream.streams.weights import load_weights
+
+
+class SpatialCNN(nn.Module):
+    """A timm backbone without its classifier, that takes decoded frames (Tkachenko 2018, IV.B).
+
+    `feature_size` is F; `picture` is what the decoder has to deliver.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        data_config = resolve_model_data_config(backbone)  # type: ignore[no-untyped-call]
+        self.picture = picture_format(data_config)
+        self.feature_size = int(
+            getattr(backbone, "head_hidden_size", None) or cast(int, backbone.num_features)
+        )
+        # timm's are for values from 0 to 1; frames come from 0 to 255
+        self.register_buffer("mean", _per_channel(data_config["mean"]), persistent=False)
+        self.register_buffer("deviation", _per_channel(data_config["std"]), persistent=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Features (B, F) in float32 of frames (B, H, W, 3) in uint8, of the size that `picture` says.
+
+        Raises:
+            UsageError: frames of another dtype or shape.
+        """
+        size = (self.picture.height, self.picture.width, 3)
+        if frames.dtype != torch.uint8 or frames.shape[1:] != size:
+            raise UsageError(f"frames must be (B, {size}) uint8, got {tuple(frames.shape)} {frames.dtype}")
+        pictures = frames.permute(0, 3, 1, 2).float()  # (B, 3, H, W), channels last in memory as it came
+        pictures = pictures.sub_(self.mean).div_(self.deviation)
+        dtype = next(self.backbone.parameters()).dtype
+        features: Tensor = self.backbone(pictures.to(dtype))  # (B, F)
+        return features.float()
+
+
+def build_spatial_cnn(
+    config: SpatialConfig, weights: Mapping[str, Tensor] | None, where: str, pretrained: bool
+) -> SpatialCNN:
+    """The CNN that `config` names, in float32 on the CPU, in evaluation mode.
+
+    Its weights are `weights` (read from `where`; a classifier among them is passed over), or timm's own from
+    its hub where `pretrained` says so, or else random.
+
+    Raises:
+        UsageError: no such backbone, or one without the padding that `config` asks for.
+        ModelError: weights of another model, or none that can be reached.
+    """
+    if not timm.is_model(config.backbone.split(".")[0]):
+        raise UsageError(f"no backbone {config.backbone!r} in timm{_close_matches(config.backbone)}")
+    download = pretrained and weights is None
+    backbone = _create(config, pretrained=False) if not download else _download(config)
+    if weights is not None:
+        load_weights(backbone, weights, where)
+    return SpatialCNN(backbone).eval()
+
+
+def picture_format(data_config: Mapping[str, Any]) -> PictureFormat:
+    """What timm's evaluation transform cuts out of a frame (`timm.data.transforms_factory`), in plain numbers.
+
+    Of its crop modes, `center` is exact. `squash` leaves no border out whatever crop_pct says, which is 1.0 but
+    for 11 of timm 1.0.31's weights; `border`, of 6 weights, is squashed, not padded. Both show the whole frame.
+    """
+    _, height, width = data_config["input_size"]
+    shorter = None
+    if data_config["crop_mode"] == "center" and height == width:
+        shorter = math.floor(height / data_config["crop_pct"])
+    interpolation = data_config["interpolation"]
+    return PictureFormat(height, width, resize_shorter=shorter, interpolation=interpolation)
+
+
+def _per_channel(values: tuple[float, ...]) -> Tensor:
+    """Three values of a 0 to 1 scale as (3, 1, 1), on the 0 to 255 scale."""
+    return torch.tensor(values).mul(255).view(3, 1, 1)
+
+
+def _create(config: SpatialConfig, pretrained: bool) -> nn.Module:
+    """timm's model without its classifier, which then gives pooled features.
+
+    Raises:
+        UsageError: a tag that the architecture has no weights of, or an architecture without `pad_type`.
+    """
+    options: dict[str, Any] = {"pad_type": "same"} if config.same_padding else {}
+    try:
+        backbone: nn.Module = timm.create_model(
+            config.backbone, pretrained=pretrained, num_classes=0, **options
+        )
+    except TypeError as error:
+        if "pad_type" not in str(error):
+            raise
+        raise UsageError(
+            f"backbone {config.backbone!r} has no choice of padding; leave same_padding off"
+        ) from error
+    except RuntimeError as error:
+        if "Invalid pretrained tag" not in str(error):
+            raise
+        raise UsageError(f"{error}{_close_matches(config.backbone)}") from error
+    return backbone
+
+
+def _download(config: SpatialConfig) -> nn.Module:
+    """timm's model with the weights of its hub, or of the hub's local cache.
+
+    Raises:
+        ModelError: the weights cannot be had, for whatever reason: network, no such weights, a full disk.
+    """
+    try:
+        return _create(config, pretrained=True)
+    except UsageError:
+        raise
+    except Exception as error:  # the hub's client, its transport and timm each raise their own kinds
+        raise ModelError(
+            f"no weights reachable for {config.backbone}; pass --spatial-weights FILE or --untrained "
+            f"({type(error).__name__}: {error})"
+        ) from error
+
+
+def _close_matches(name: str) -> str:
+    """A hint at the backbones whose names are near `name`, or nothing."""
+    known = timm.list_pretrained() if "." in name else timm.list_models()
+    matches = difflib.get_close_matches(name, known, n=3)
+    return f"; did you mean {', '.join(matches)}?" if matches else "; timm.list_models() names them all"
