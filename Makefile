@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 demo: $(STAMP)  ## embed a short sample video, or VIDEO=path, and show the result
-	$(BIN)/python benchmarks/demo.py $(if $(VIDEO),'$(VIDEO)')
+	$(BIN)/python docs/demo.py $(if $(VIDEO),'$(VIDEO)')
 
 test: $(STAMP)  ## the test suite
 	$(BIN)/pytest -n $(JOBS) --dist worksteal

@@ -8,10 +8,12 @@ Both have `feature_size`, take steps of any float type, compute in the type of t
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from tristream.streams.config import AudioConfig
 from tristream.streams.errors import ModelError
+from tristream.streams.initial import start_weights
 from tristream.streams.weights import load_weights
 
 # Where each layer of the PyTorch port stands in TensorFlow's checkpoint.
@@ -80,7 +82,10 @@ class SmallAudioCNN(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.normalise = nn.BatchNorm2d(1)  # log-mel is about -4.6 in silence and up to 5: far from unit size
+        self.normalise = nn.BatchNorm2d(1)
+        # Log-mel is -4.6 in silence and up to 5 where it is loud; training finds better figures.
+        start = {"running_mean": torch.tensor([-2.0]), "running_var": torch.tensor([4.0])}
+        self.normalise.load_state_dict(start, strict=False)
         self.features = nn.Sequential(
             *_normalised(nn.Conv2d(1, 32, 3, stride=2, padding=1, bias=False)),  # (B, 32, 48, 32)
             _separable(32, 64, stride=2),  # (B, 64, 24, 16)
@@ -90,6 +95,7 @@ class SmallAudioCNN(nn.Module):
             _separable(256, 256, stride=1),
         )
         self.embedding = nn.Linear(256, self.feature_size)
+        start_weights(self)
 
     def forward(self, examples: Tensor) -> Tensor:
         """Step features (B, 128) float32 of log-mel examples (B, 96, 64)."""

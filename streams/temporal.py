@@ -7,6 +7,7 @@ from torch import nn
 
 from tristream.streams.config import FlowConfig, TemporalConfig
 from tristream.streams.errors import UsageError
+from tristream.streams.initial import start_weights
 
 # The smallest side whose picture has a cell left for the last pooling's 3x3 window; see _cells.
 SMALLEST_SIDE_PIXELS = 57
@@ -49,7 +50,7 @@ class MotionCNN(nn.Module):
             nn.Linear(4096, self.feature_size), nn.ReLU(inplace=True), nn.Dropout(dropout),
         )  # fmt: skip
         self.picture = (height, width)
-        _start_weights(self)
+        start_weights(self)
 
     def forward(self, steps: torch.Tensor) -> torch.Tensor:
         """Step features (B, 2048) float32 of stacks (B, 2L, H, W), computed in its parameters' dtype."""
@@ -89,7 +90,7 @@ class SmallMotionCNN(nn.Module):
             SeparableBlock(256, 256, stride=1),
             SeparableBlock(256, self.feature_size, stride=2),  # 4x5
         )
-        _start_weights(self)
+        start_weights(self)
 
     def forward(self, steps: torch.Tensor) -> torch.Tensor:
         """Step features (B, 256) float32 of stacks (B, 2L, H, W), computed in its parameters' dtype."""
@@ -151,15 +152,6 @@ def _cells(side_pixels: int) -> int:
 def _pooled(side: int) -> int:
     """The side after a pool: (side - 3) / 2 rounded up, plus 1."""
     return -(-(side - 3) // 2) + 1
-
-
-def _start_weights(cnn: nn.Module) -> None:
-    """Normal weights that keep a signal's size through ReLUs (He et al. 2015), zero biases."""
-    for layer in cnn.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
 
 
 def _check_pairs(pairs: int) -> None:

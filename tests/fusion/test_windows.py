@@ -1,5 +1,7 @@
 """How a video is cut into clips."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,7 +42,7 @@ def test_clips_cover_the_whole_video(cut: Windows, duration_seconds: float) -> N
     spans = [cut.span(i, duration_seconds) for i in range(cut.count(duration_seconds))]
     assert spans[0][0] == 0
     assert spans[-1][1] == duration_seconds
-    for (_, end_seconds), (start_seconds, _) in zip(spans, spans[1:], strict=False):
+    for (_, end_seconds), (start_seconds, _) in pairwise(spans):
         assert start_seconds <= end_seconds + 1e-9  # no footage between two clips
     for start_seconds, end_seconds in spans:
         assert 0 < end_seconds - start_seconds <= cut.window_seconds + SHORTEST_REST_SECONDS + 1e-9

@@ -1,0 +1,187 @@
+"""A model embeds files: three streams, one vector a clip, the same however it is asked."""
+
+import json
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tristream
+from tristream.fusion.model import Model
+
+MakeVideo = Callable[..., Path]
+pytestmark = pytest.mark.filterwarnings("ignore:model pocket.* untrained:UserWarning")
+
+
+@pytest.fixture(scope="module")
+def pocket() -> Model:
+    torch.set_num_threads(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tristream.load_model("pocket", device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def clip(make_video: MakeVideo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_video(tmp_path_factory.mktemp("clips") / "clip.mkv", seconds=3, fps=20, sound_hz=16_000)
+
+
+def test_an_untrained_model_warns_on_loading() -> None:
+    with pytest.warns(UserWarning, match="pocket: untrained weights"):
+        tristream.load_model("pocket", streams=("audio",))
+
+
+def test_one_clip_with_three_streams(pocket: Model, clip: Path) -> None:
+    result = pocket.embed(clip)
+    assert pocket.dims == {"spatial": 256, "temporal": 256, "audio": 256}
+    assert result.vector.shape == (768,)
+    assert result.vector.dtype == np.float32
+    assert np.isfinite(result.vector).all()
+    assert result.present == {"spatial": True, "temporal": True, "audio": True}
+    assert result.error is None
+    assert "untrained weights" in result.warnings
+    (only,) = result.clips
+    assert (only.start_seconds, only.end_seconds) == (0.0, result.duration_seconds)
+    np.testing.assert_array_equal(only.vector, result.vector)
+    np.testing.assert_array_equal(only.stream("temporal"), result.vector[256:512])
+    with pytest.raises(tristream.UsageError, match="no stream 'smell'"):
+        only.stream("smell")
+
+
+def test_a_silent_video_has_no_audio_vector(pocket: Model, make_video: MakeVideo, tmp_path: Path) -> None:
+    result = pocket.embed(make_video(tmp_path / "silent.avi", seconds=1))
+    assert result.present == {"spatial": True, "temporal": True, "audio": False}
+    assert not result.stream("audio").any()
+    assert result.stream("spatial").any()
+
+
+def test_a_sound_file_has_an_audio_vector_only(pocket: Model, make_video: MakeVideo, tmp_path: Path) -> None:
+    result = pocket.embed(make_video(tmp_path / "tone.wav", video=False, seconds=2, sound_hz=8000))
+    assert result.present == {"spatial": False, "temporal": False, "audio": True}
+    assert not result.stream("spatial").any()
+    assert (result.width, result.height, result.fps) == (None, None, None)
+
+
+def test_a_single_picture_looks_but_does_not_move(pocket: Model, make_video: MakeVideo, tmp_path: Path) -> None:
+    picture = np.zeros((1, 64, 64, 3), np.uint8)
+    result = pocket.embed(make_video(tmp_path / "one.avi", frames=picture))
+    assert result.present == {"spatial": True, "temporal": False, "audio": False}
+
+
+def test_windows_over_a_longer_video(pocket: Model, clip: Path) -> None:
+    result = pocket.embed(clip, window=1.0)
+    assert [(c.start_seconds, round(c.end_seconds, 2)) for c in result.clips] == [(0, 1), (1, 2), (2, 3)]
+    overlapping = pocket.embed(clip, window=1.0, stride=0.5)
+    assert [c.start_seconds for c in overlapping.clips] == [0, 0.5, 1, 1.5, 2]
+    # The steps are the same, so clips of the same span have the same picture and motion.
+    for ours, theirs in zip(result.clips, overlapping.clips[::2], strict=True):
+        np.testing.assert_allclose(ours.stream("spatial"), theirs.stream("spatial"), atol=1e-6)
+    weights = [c.end_seconds - c.start_seconds for c in result.clips]
+    mean = np.average([c.stream("spatial") for c in result.clips], axis=0, weights=weights)
+    np.testing.assert_allclose(result.stream("spatial"), mean, atol=1e-6)
+
+
+def test_batch_size_makes_no_difference(pocket: Model, clip: Path) -> None:
+    one, other = pocket.embed(clip, batch_size=1), pocket.embed(clip, batch_size=13)
+    np.testing.assert_allclose(one.vector, other.vector, atol=1e-5)
+
+
+def test_a_stream_alone_is_the_same_as_among_others(pocket: Model, clip: Path) -> None:
+    alone = tristream.load_model("pocket", streams=("temporal",), device="cpu", dtype="float32")
+    assert alone.model_id != pocket.model_id
+    result = alone.embed(clip)
+    assert result.vector.shape == (256,)
+    np.testing.assert_allclose(result.vector, pocket.embed(clip).stream("temporal"), atol=1e-6)
+
+
+def test_different_videos_differ(pocket: Model, clip: Path, make_video: MakeVideo, tmp_path: Path) -> None:
+    other = pocket.embed(make_video(tmp_path / "other.mkv", seconds=3, fps=20, seed=5))
+    assert np.abs(other.stream("spatial") - pocket.embed(clip).stream("spatial")).max() > 1e-4
+
+
+def test_what_cannot_be_embedded(pocket: Model, make_video: MakeVideo, tmp_path: Path) -> None:
+    with pytest.raises(tristream.MediaError, match="no such file"):
+        pocket.embed(tmp_path / "none.avi")
+    (tmp_path / "text.mp4").write_text("not a video")
+    with pytest.raises(tristream.MediaError, match=r"text\.mp4 cannot be opened"):
+        pocket.embed(tmp_path / "text.mp4")
+    audio = tristream.load_model("pocket", streams=("audio",))
+    with pytest.raises(tristream.MediaError, match="no video or audio stream"):
+        audio.embed(make_video(tmp_path / "silent.avi", seconds=1))
+    with pytest.raises(tristream.UsageError, match="stride"):
+        pocket.embed(tmp_path / "none.avi", window=1, stride=2)
+
+
+def test_saved_and_loaded_it_is_the_same_model(pocket: Model, clip: Path, tmp_path: Path) -> None:
+    pocket.save(tmp_path / "saved", name="mine", card="# mine\n")
+    with pytest.warns(UserWarning, match="model mine: untrained"):
+        loaded = tristream.load_model(tmp_path / "saved", device="cpu", dtype="float32")
+    np.testing.assert_allclose(loaded.embed(clip).vector, pocket.embed(clip).vector, atol=1e-6)
+    names = sorted(path.name for path in (tmp_path / "saved").iterdir())
+    assert names == ["README.md", "audio.safetensors", "model.json", "spatial.safetensors", "temporal.safetensors"]
+    manifest = json.loads((tmp_path / "saved" / "model.json").read_text())
+    assert manifest["dims"] == {"spatial": 256, "temporal": 256, "audio": 256}
+    with pytest.raises(tristream.ModelError, match="not empty"):
+        pocket.save(tmp_path / "saved")
+    # Another recurrent cell keeps the networks that it does not touch.
+    with pytest.warns(UserWarning, match="model mine: untrained"):
+        mean = tristream.load_model(tmp_path / "saved", recurrent="mean", streams=("spatial",))
+    assert mean.source.weights["spatial.cnn"].path == tmp_path / "saved" / "spatial.safetensors"
+
+
+@pytest.fixture(scope="module")
+def saved(pocket: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "saved"
+    pocket.save(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["spatial.safetensors", "audio.safetensors"])
+def test_a_changed_byte_is_refused(saved: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(saved, tmp_path / "copy")
+    path = tmp_path / "copy" / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(tristream.ModelError, match=f"{name}.*sha256"):
+        tristream.load_model(tmp_path / "copy")
+    path.unlink()
+    with pytest.raises(tristream.ModelError, match=f"{name} is missing"):
+        tristream.load_model(tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": 2}, "format 2"),
+        ({"surprise": 1}, "unknown keys"),
+        ({"architecture": {"spatial": {"backbone": 3}}}, "backbone must be str"),
+        ({"architecture": {"sampling": {"strategy": "psychic"}}}, "must be one of"),
+        ({"files": {"../../etc/passwd": {"sha256": "", "bytes": 1}}}, "outside the folder"),
+    ],
+)
+def test_a_hostile_manifest_is_refused(saved: Path, tmp_path: Path, change: dict[str, object], message: str) -> None:
+    shutil.copytree(saved, tmp_path / "copy")
+    path = tmp_path / "copy" / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(tristream.ModelError, match=message):
+        tristream.load_model(tmp_path / "copy")
+
+
+def test_a_manifest_that_is_no_json_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text("[" * 100_000)
+    with pytest.raises(tristream.ModelError, match="damaged"):
+        tristream.load_model(tmp_path)
+
+
+def test_embed_many_keeps_the_order_and_goes_on_after_a_failure(pocket: Model, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("not a video")
+    results = list(pocket.embed_many([clip, tmp_path / "text.mp4", clip], jobs=1))
+    assert [result.error is None for result in results] == [True, False, True]
+    assert results[1].path == str(tmp_path / "text.mp4")
+    assert "cannot be opened" in (results[1].error or "")
+    np.testing.assert_allclose(results[0].vector, pocket.embed(clip).vector, atol=1e-5)

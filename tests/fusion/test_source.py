@@ -1,0 +1,104 @@
+"""A model by name or folder, with a user's overrides, before anything is loaded."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tristream.fusion.config import POCKET, TKACHENKO2018, ModelConfig
+from tristream.fusion.folder import read_manifest
+from tristream.fusion.source import SHIPPED, Overrides, find_model
+from tristream.streams.config import STREAM_NAMES
+from tristream.streams.errors import ModelError, UsageError
+
+
+def weights_file(folder: Path, value: float = 0.0) -> Path:
+    path = folder / f"weights-{value}.npz"
+    np.savez(path, a=np.full(3, value))
+    return path
+
+
+def test_pocket_ships_untrained_and_says_so() -> None:
+    source = find_model("pocket")
+    assert source.config == POCKET
+    assert source.config.streams == STREAM_NAMES
+    assert source.warning == "untrained weights"
+    assert read_manifest(SHIPPED / "pocket").trained is False
+
+
+def test_the_papers_model_is_never_random_in_silence(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="--untrained"):
+        find_model("tkachenko2018")
+    source = find_model("tkachenko2018", Overrides(spatial_weights=weights_file(tmp_path)), untrained=True)
+    assert source.config == TKACHENKO2018
+    assert "temporal.cnn" in source.untrained
+    assert "spatial.cnn" not in source.untrained
+    assert "temporal.cnn" in source.warning
+
+
+def test_a_backbone_with_its_weights_and_a_mean_needs_no_training(tmp_path: Path) -> None:
+    overrides = Overrides(
+        streams=("spatial",), backbone="resnet18", recurrent="mean", spatial_weights=weights_file(tmp_path)
+    )
+    source = find_model("tkachenko2018", overrides)
+    assert source.untrained == ()
+    assert source.warning == ""
+    assert source.config.streams == ("spatial",)
+
+
+def test_without_a_file_the_backbone_is_the_hubs() -> None:
+    source = find_model("tkachenko2018", Overrides(streams=("spatial",), recurrent="mean"))
+    assert source.weights["spatial.cnn"].hub == "inception_resnet_v2.tf_in1k"
+
+
+def test_the_model_id_names_architecture_and_weights(tmp_path: Path) -> None:
+    one, other = weights_file(tmp_path, 1.0), weights_file(tmp_path, 2.0)
+    variants = [
+        Overrides(),
+        Overrides(streams=("spatial", "audio")),
+        Overrides(flow="codec"),
+        Overrides(sampling="uniform"),
+        Overrides(recurrent="mean"),
+        Overrides(backbone="resnet18"),
+        Overrides(spatial_weights=one),
+        Overrides(spatial_weights=other),
+        Overrides(audio_weights=one),
+    ]
+    ids = [find_model("pocket", variant).model_id for variant in variants]
+    assert len(set(ids)) == len(ids)
+    assert ids == [find_model("pocket", variant).model_id for variant in variants]
+    assert all(len(name) == 12 and int(name, 16) >= 0 for name in ids)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (Overrides(streams=("spatial", "smell")), "no stream 'smell'.*spatial, temporal, audio"),
+        (Overrides(streams=()), "no stream left"),
+        (Overrides(streams=("audio",), backbone="resnet18"), "spatial stream is left out"),
+    ],
+)
+def test_overrides_that_do_not_fit(overrides: Overrides, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        find_model("pocket", overrides)
+
+
+def test_no_such_model_or_weights(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no model 'nonsense'.*pocket.*tkachenko2018|tkachenko2018.*pocket"):
+        find_model("nonsense")
+    with pytest.raises(ModelError, match="no model.json"):
+        find_model(tmp_path)
+    with pytest.raises(ModelError, match="no weights file at"):
+        find_model("pocket", Overrides(spatial_weights=tmp_path / "none.safetensors"))
+
+
+def test_streams_can_be_named_in_any_order() -> None:
+    config = ModelConfig().with_streams(("audio", "spatial"))
+    assert config.streams == ("spatial", "audio")
+
+
+def test_finding_a_model_imports_no_torch() -> None:
+    code = "import sys, tristream.fusion.source as s; s.find_model('pocket'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
