@@ -1,15 +1,20 @@
 """Time stamps of a container in, seconds from the file's start out, in order whatever the file says."""
 
 BACKWARD_JUMP_SECONDS = 1.0  # time going back by more is a new count, not jitter
+MAX_SECONDS = 7 * 24 * 3600.0  # the longest time that is read of one file
 
 
 class Clock:
-    """Time stamps of one stream as seconds from the file's start that never go back and never run away."""
+    """Time stamps of one stream as seconds from the file's start that never go back and never run away.
 
-    def __init__(self, start_seconds: float, limit_seconds: float) -> None:
+    A stamp past `limit_seconds` (or MAX_SECONDS) is a broken one, and so is one that goes back by more than
+    jitter: it is replaced by the time where the item before ended, and later stamps count from there.
+    """
+
+    def __init__(self, start_seconds: float, limit_seconds: float = MAX_SECONDS) -> None:
         self.repaired = 0
         self._offset_seconds = -start_seconds
-        self._limit_seconds = limit_seconds
+        self._limit_seconds = min(limit_seconds, MAX_SECONDS)
         self._last_seconds = float("-inf")
         self._next_seconds = 0.0
 
