@@ -179,7 +179,9 @@ def memory(clip: Path, arguments: argparse.Namespace, folder: Path) -> dict[str,
     command = [str(Path(sys.executable).with_name("embed-video")), str(clip), "-o", str(folder / "table")]
     command += ["--model", arguments.model, "--untrained"]
     for name, value in _changes(arguments).items():
-        command += [f"--{name.replace('_', '-')}", ",".join(value) if isinstance(value, tuple) else str(value)]
+        command.append(f"--{name.replace('_', '-')}")
+        if value is not True:
+            command.append(",".join(value) if isinstance(value, tuple) else str(value))
     began = time.perf_counter()
     process = psutil.Popen(command, stderr=subprocess.DEVNULL)
     peak_bytes = 0
@@ -205,7 +207,10 @@ def _tree_bytes(process: psutil.Process) -> int:
 
 def _changes(arguments: argparse.Namespace) -> dict[str, Any]:
     """The changes to the model that were asked for."""
-    changes = {name: getattr(arguments, name) for name in ("backbone", "spatial_weights", "recurrent", "flow", "dtype")}
+    changes = {
+        name: getattr(arguments, name)
+        for name in ("backbone", "same_padding", "spatial_weights", "recurrent", "flow", "dtype")
+    }
     changes["streams"] = tuple(arguments.streams.split(",")) if arguments.streams else None
     return {name: value for name, value in changes.items() if value is not None}
 
@@ -226,6 +231,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--streams")
     parser.add_argument("--backbone")
     parser.add_argument("--spatial-weights")
+    parser.add_argument("--same-padding", action="store_true", default=None)
     parser.add_argument("--recurrent")
     parser.add_argument("--flow")
     parser.add_argument("--dtype")

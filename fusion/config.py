@@ -50,15 +50,16 @@ class ModelConfig:
             seed=self.seed,
         )
 
-    def with_backbone(self, backbone: str) -> "ModelConfig":
-        """The same model with another timm backbone.
+    def with_backbone(self, backbone: str | None, same_padding: bool | None) -> "ModelConfig":
+        """The same model with another timm backbone, or other padding in it; None keeps what there is.
 
         Raises:
             UsageError: the model has no spatial stream.
         """
         if self.spatial is None:
             raise UsageError("a backbone was given, but the spatial stream is left out")
-        return replace(self, spatial=replace(self.spatial, backbone=backbone))
+        spatial = self.spatial if backbone is None else replace(self.spatial, backbone=backbone, same_padding=False)
+        return replace(self, spatial=spatial if same_padding is None else replace(spatial, same_padding=same_padding))
 
 
 # Tkachenko 2018: InceptionResNetV2 1536, motion CNN 2048, VGGish 128, a stacked BiGRU 512 each -> 3 x 1024.

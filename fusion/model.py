@@ -203,6 +203,7 @@ def load_model(
     dtype: DtypeName = "auto",
     streams: tuple[str, ...] | None = None,
     backbone: str | None = None,
+    same_padding: bool | None = None,
     recurrent: RecurrentCell | None = None,
     sampling: SamplingStrategy | None = None,
     flow: FlowEngineName | None = None,
@@ -216,6 +217,7 @@ def load_model(
     Args:
         device: `auto`, `cpu` or `cuda`.
         dtype: of the CNNs: `auto`, `float32` or `bfloat16`.
+        same_padding: pad the backbone as TensorFlow does, for weights that were converted from it.
         streams: only these streams; the other arguments up to `flow` change the architecture likewise.
         spatial_weights, audio_weights, flow_weights: weights files (.safetensors, .npz) of the backbone,
             VGGish and RAFT.
@@ -228,6 +230,7 @@ def load_model(
     overrides = Overrides(
         streams=streams,
         backbone=backbone,
+        same_padding=same_padding,
         recurrent=recurrent,
         sampling=sampling,
         flow=flow,

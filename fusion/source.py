@@ -39,6 +39,7 @@ class Overrides:
 
     streams: tuple[str, ...] | None = None
     backbone: str | None = None
+    same_padding: bool | None = None
     recurrent: RecurrentCell | None = None
     sampling: SamplingStrategy | None = None
     flow: FlowEngineName | None = None
@@ -79,7 +80,7 @@ def find_model(
     overrides = overrides or Overrides()
     source = _found(name_or_path)
     config = _apply(source.config, overrides)
-    weights = {part: _choose(part, source, config, overrides) for part in parts_of(config)}
+    weights = {part: _choose(part, source, config, overrides, untrained) for part in parts_of(config)}
     chosen = replace(source, config=config, weights=weights)
     if chosen.untrained and not untrained and not source.warning:
         raise ModelError(_no_weights(chosen))
@@ -125,8 +126,8 @@ def parts_of(config: ModelConfig) -> tuple[str, ...]:
 def _apply(config: ModelConfig, overrides: Overrides) -> ModelConfig:
     if overrides.streams is not None:
         config = config.with_streams(overrides.streams)
-    if overrides.backbone is not None:
-        config = config.with_backbone(overrides.backbone)
+    if overrides.backbone is not None or overrides.same_padding is not None:
+        config = config.with_backbone(overrides.backbone, overrides.same_padding)
     if overrides.recurrent is not None:
         for stream in config.streams:
             recurrent: RecurrentConfig = replace(getattr(config, stream).recurrent, cell=overrides.recurrent)
@@ -138,8 +139,13 @@ def _apply(config: ModelConfig, overrides: Overrides) -> ModelConfig:
     return config
 
 
-def _choose(part: str, source: ModelSource, config: ModelConfig, overrides: Overrides) -> Weights:
-    """The weights of a part: the user's file, else the model's own where the part is unchanged, else a hub's."""
+def _choose(
+    part: str, source: ModelSource, config: ModelConfig, overrides: Overrides, untrained: bool
+) -> Weights:
+    """The weights of a part: the user's file, else the model's own where the part is unchanged, else a hub's.
+
+    With `untrained` no backbone is downloaded, so that a model is the same with a network and without one.
+    """
     files = {
         "spatial.cnn": overrides.spatial_weights,
         "audio.cnn": overrides.audio_weights,
@@ -154,7 +160,7 @@ def _choose(part: str, source: ModelSource, config: ModelConfig, overrides: Over
         return own
     if part == "flow":
         return Weights(hub="raft_small")
-    if part == "spatial.cnn" and (not source.warning or overrides.backbone is not None):
+    if part == "spatial.cnn" and not untrained and (not source.warning or overrides.backbone is not None):
         return Weights(hub=config.spatial.backbone if config.spatial else "")
     return Weights()
 

@@ -118,6 +118,37 @@ def fuse(traced: fx.GraphModule) -> fx.GraphModule:
     return _clean(traced)
 
 
+def keep_stem(traced: fx.GraphModule, dtype: torch.dtype) -> list[str]:
+    """Let the graph run in float32 up to its first depthwise convolution, and in `dtype` from there on.
+
+    Returns the names of the modules that have to stay in float32; none where there is no such convolution, or
+    the way to it forks.
+    """
+    first = node = next(node for node in traced.graph.nodes if node.op == "placeholder")
+    names: list[str] = []
+    while (user := _sole_user(node)) is not None and (module := _module(traced, user)) is not None:
+        names.append(str(user.target))
+        if is_depthwise(module):
+            _cast(traced, first, torch.float32)
+            _cast(traced, user, dtype)
+            traced.recompile()
+            return names
+        node = user
+    return []
+
+
+def is_depthwise(module: nn.Module) -> bool:
+    """Whether a module is a convolution of each channel by itself."""
+    return isinstance(module, nn.Conv2d | FusedConv2d) and module.groups > 1 and module.weight.shape[1] == 1
+
+
+def _cast(traced: fx.GraphModule, node: fx.Node, dtype: torch.dtype) -> None:
+    """Bring the output of `node` to `dtype` for all that use it."""
+    with traced.graph.inserting_after(node):
+        cast = traced.graph.call_method("to", (node, dtype))
+    node.replace_all_uses_with(cast, delete_user_cb=lambda user: user is not cast)
+
+
 class _Proxy(fx.Proxy):
     """A value of the graph under whose other names += is seen, too; fx itself would trace an addition."""
 
@@ -210,17 +241,11 @@ def _fold_norm(traced: fx.GraphModule, node: fx.Node, conv: nn.Conv2d) -> None:
     """Fold the BatchNorm after a convolution into its weights; the norm's own activation takes its place."""
     user = _sole_user(node)
     norm = _module(traced, user)
-    if (
-        user is None
-        or not isinstance(norm, nn.BatchNorm2d)
-        or type(norm) not in (nn.BatchNorm2d, BatchNormAct2d)
-    ):
+    if user is None or not isinstance(norm, nn.BatchNorm2d) or type(norm) not in (nn.BatchNorm2d, BatchNormAct2d):
         return
     if norm.running_mean is None or norm.running_var is None or not _called_once(traced, user):
         return
-    activation = (
-        norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity()
-    )  # its dropout is no inference
+    activation = norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity()  # its dropout is no inference
     moments = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
     conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *moments)
     _replace(traced, user, activation)
@@ -246,21 +271,11 @@ def _added(traced: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     Only a node right after it: one further on may come after a change in place of what is added.
     """
     user = _sole_user(node)
-    if (
-        user is None
-        or user is not node.next
-        or user.op != "call_function"
-        or len(user.args) != 2
-        or user.kwargs
-    ):
+    if user is None or user is not node.next or user.op != "call_function" or len(user.args) != 2 or user.kwargs:
         return None
     left, right = user.args
     added = right if left is node else left
-    if (
-        user.target not in (operator.add, operator.iadd, torch.add)
-        or added is node
-        or not isinstance(added, fx.Node)
-    ):
+    if user.target not in (operator.add, operator.iadd, torch.add) or added is node or not isinstance(added, fx.Node):
         return None
     # "left += convolution": the change of left must have no other witness.
     fresh = isinstance(_module(traced, added), nn.Conv2d | FusedConv2d) and len(added.users) == 1

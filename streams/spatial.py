@@ -30,9 +30,7 @@ class SpatialCNN(nn.Module):
         self.backbone = backbone
         data_config = resolve_model_data_config(backbone)  # type: ignore[no-untyped-call]
         self.picture = picture_format(data_config)
-        self.feature_size = int(
-            getattr(backbone, "head_hidden_size", None) or cast(int, backbone.num_features)
-        )
+        self.feature_size = int(getattr(backbone, "head_hidden_size", None) or cast(int, backbone.num_features))
         # timm's are for values from 0 to 1; frames come from 0 to 255
         self.register_buffer("mean", _per_channel(data_config["mean"]), persistent=False)
         self.register_buffer("deviation", _per_channel(data_config["std"]), persistent=False)
@@ -101,15 +99,11 @@ def _create(config: SpatialConfig, pretrained: bool) -> nn.Module:
     """
     options: dict[str, Any] = {"pad_type": "same"} if config.same_padding else {}
     try:
-        backbone: nn.Module = timm.create_model(
-            config.backbone, pretrained=pretrained, num_classes=0, **options
-        )
+        backbone: nn.Module = timm.create_model(config.backbone, pretrained=pretrained, num_classes=0, **options)
     except TypeError as error:
         if "pad_type" not in str(error):
             raise
-        raise UsageError(
-            f"backbone {config.backbone!r} has no choice of padding; leave same_padding off"
-        ) from error
+        raise UsageError(f"backbone {config.backbone!r} has no choice of padding; leave same_padding off") from error
     except RuntimeError as error:
         if "Invalid pretrained tag" not in str(error):
             raise

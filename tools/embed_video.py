@@ -8,7 +8,7 @@ import typer
 
 from tristream.tools.shell import run_command, say
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.command()
@@ -16,7 +16,7 @@ def embed_video(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Videos or sound files, folders, globs, a .txt or .csv list, or - for a list on standard input.",
             show_default=False,
         ),
@@ -35,6 +35,10 @@ def embed_video(
     ] = None,
     backbone: Annotated[
         str | None, typer.Option(help="Another timm backbone for the spatial stream.", show_default=False)
+    ] = None,
+    same_padding: Annotated[
+        bool | None,
+        typer.Option("--same-padding", help="Pad the backbone as TensorFlow does, for weights converted from it."),
     ] = None,
     recurrent: Annotated[
         Literal["gru", "lstm", "rnn", "mean"] | None,
@@ -58,24 +62,25 @@ def embed_video(
         Path | None, typer.Option(help="Weights of RAFT-small, .safetensors.", show_default=False)
     ] = None,
     untrained: Annotated[
-        bool, typer.Option("--untrained", help="Give parts without trained weights random ones.")
+        bool, typer.Option("--untrained", help="Give parts without weights files random ones; download nothing.")
     ] = False,
     window: Annotated[float, typer.Option(help="Seconds a clip.")] = 36.0,
     stride: Annotated[
-        float | None, typer.Option(help="Seconds from one clip to the next.  [default: the window]", show_default=False)
+        float | None, typer.Option(help="Seconds from one clip to the next.", show_default="the window")
     ] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the networks run.")] = "auto",
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16"],
         typer.Option(help="Precision of the CNNs; auto takes bfloat16 where the hardware has it."),
     ] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Steps that go through a CNN together.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Steps that go through a CNN together.")] = 16,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes.  [default: one a core]", show_default=False)
+        int | None, typer.Option(min=1, metavar="N", help="Worker processes.", show_default="one a core")
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds a video may take.")] = 3600.0,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Embed at most so many videos in this run.", show_default=False)
+        int | None,
+        typer.Option(min=1, metavar="N", help="Embed at most so many videos in this run.", show_default=False),
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try videos again that failed before.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin an existing output anew.")] = False,
@@ -98,6 +103,7 @@ def embed_video(
     overrides = Overrides(
         streams=tuple(name.strip() for name in streams.split(",")) if streams is not None else None,
         backbone=backbone,
+        same_padding=same_padding,
         recurrent=recurrent,
         sampling=sampling,
         flow=flow,
@@ -111,7 +117,7 @@ def embed_video(
         say(f"warning: model {source.name} has {source.warning}; its embeddings only tell videos apart roughly")
     found = find_inputs(inputs)
     if found.passed_over:
-        say(f"{found.passed_over} files in the folders are not media by their suffix and were passed over")
+        say(f"{found.passed_over} files in the folders have no suffix of a video or sound file and were passed over")
     job = Job(source, windows, batch_size, device, dtype)
     jobs = min(jobs or cores(), max(1, len(found.paths)))
     with open_output(output, source, windows, found.paths, overwrite=overwrite, write=not dry_run) as sink:
