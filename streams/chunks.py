@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tristream.streams.flow import FlowEngine, FlowFrame, mean_length
 from tristream.streams.media import VideoInfo
 from tristream.streams.sampling import sample
-from tristream.streams.stacks import flow_stacks
+from tristream.streams.stacks import Planes, centred_planes, flow_stacks
 from tristream.streams.steps import StepPlan, Steps, Timings
 
 CHUNK_SECONDS = 36.0  # the paper's longest clip (V.C); longer windows are sampled in pieces of this length
@@ -56,7 +56,7 @@ class ChunkBuilder:
         self._chunk_seconds = min(plan.window_seconds, CHUNK_SECONDS)
         self._budget = max(1, floor(plan.sampling.max_steps * self._chunk_seconds / plan.window_seconds))
         self._frames: list[Sighting] = []  # the last few of the chunk before, then this one's
-        self._fields: list[NDArray[np.float16]] = []  # [i]: flow from frame i to i + 1, (H, W, 2)
+        self._planes: list[Planes] = []  # [i]: flow from frame i to i + 1, (2, H, W)
         self._motion: list[float] = []  # [i]: mean length of the flow from frame i - 1 to i
         self._begin = 0  # where this chunk begins in the lists
         self._end: int | None = None  # where it ends, once known
@@ -94,7 +94,7 @@ class ChunkBuilder:
         if sighting.keep:
             motion = mean_length(self._passed)
             if self._plan.stack_pairs is not None:
-                self._fields.append(self._passed.astype(np.float16))  # half the memory; 0.01 pixel at 20
+                self._planes.append(centred_planes(self._passed))
             self._passed = None
         self._timings.flow_seconds += perf_counter() - began
         return motion
@@ -114,7 +114,7 @@ class ChunkBuilder:
         yield from self._spatial(chosen)
         yield from self._temporal(chosen)
         drop = max(0, end - self._reach)
-        self._frames, self._fields, self._motion = self._frames[drop:], self._fields[drop:], self._motion[drop:]
+        self._frames, self._planes, self._motion = self._frames[drop:], self._planes[drop:], self._motion[drop:]
         self._begin, self._end = end - drop, None
         for frame in self._frames[: self._begin]:
             frame.rgb = None
@@ -142,13 +142,17 @@ class ChunkBuilder:
 
     def _temporal(self, chosen: NDArray[np.intp]) -> Iterator[Steps]:
         pairs = self._plan.stack_pairs
-        if pairs is None or not self._fields:
+        if pairs is None or not self._planes:
             return
-        fields, last = list(self._fields), len(self._frames) - 1
+        planes, last = list(self._planes), len(self._frames) - 1
         seconds = np.array([self._frames[i].seconds for i in chosen])
         start_seconds = np.array([self._frames[max(i - self._reach, 0)].seconds for i in chosen])
         end_seconds = np.array([self._frames[min(i + self._reach, last)].seconds for i in chosen])
-        yield Steps("temporal", seconds, start_seconds, end_seconds, lambda part: _stacks(fields, chosen[part], pairs))
+
+        def take(part: slice) -> Planes:
+            return flow_stacks(planes, chosen[part], pairs)
+
+        yield Steps("temporal", seconds, start_seconds, end_seconds, take)
 
     def _until(self, index: int) -> float:
         """When the frame gives way to the next one."""
@@ -156,11 +160,3 @@ class ChunkBuilder:
         if index + 1 < len(self._frames):
             return min(self._frames[index + 1].seconds, frame.seconds + MAX_FRAME_SECONDS)
         return frame.seconds + frame.duration_seconds
-
-
-def _stacks(fields: list[NDArray[np.float16]], centres: NDArray[np.intp], pairs: int) -> NDArray[np.float32]:
-    """The flow stacks (T, 2L, H, W) of steps at the frames `centres` (T,)."""
-    first = max(0, int(centres.min()) - pairs)
-    last = min(len(fields), int(centres.max()) + pairs + 1)
-    first = min(first, len(fields) - 1)  # a last frame has no pair of its own
-    return flow_stacks(np.stack(fields[first:last]), centres - first, pairs)

@@ -1,6 +1,6 @@
 """A file in, the steps of its streams out, in the order of time and in bounded memory.
 
-file -> frames, flow, sound -> Steps: spatial (T, H, W, 3) uint8, temporal (T, 2L, H, W) float32,
+file -> frames, flow, sound -> Steps: spatial (T, H, W, 3) uint8, temporal (T, 2L, H, W) float16,
 audio (T, 96, 64) float32, each step with its time on the file's clock
 
 Decoding and scaling run in one thread, flow and sampling in a second, the CNNs where the steps are used.
