@@ -1,19 +1,21 @@
 """Where `-o` leads: a Parquet data set, a `.npz` or `.jsonl` file made from one, or standard output."""
 
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tristream.fusion.export import JsonLines, write_rows
+from tristream.fusion.parts import read_rows
 from tristream.fusion.run import Sink
 from tristream.fusion.source import ModelSource
-from tristream.fusion.table import EmbeddingTable, is_table, read_rows
+from tristream.fusion.table import EmbeddingTable, remove_table
 from tristream.fusion.windows import Windows
-from tristream.streams.errors import TableError
+from tristream.streams.errors import TableError, UsageError
 
 FILE_SUFFIXES = frozenset({".npz", ".jsonl"})
+# Whoever asks for one of these expects a file, not a folder of that name.
+OTHER_SUFFIXES = frozenset({".csv", ".h5", ".json", ".npy", ".pkl", ".pt", ".tsv", ".txt"})
 
 
 @contextmanager
@@ -29,34 +31,32 @@ def open_output(
 
     Raises:
         TableError: the output exists and is not to be overwritten, or cannot be written.
+        UsageError: a suffix that is not written.
     """
     path = Path(output)
-    if output == "-":
+    if path.suffix in OTHER_SUFFIXES:
+        raise UsageError(f"-o {output}: {path.suffix} is not written; use a folder, FILE.npz, FILE.jsonl or -")
+    if output == "-" or (overwrite and not write):  # nothing is known of what is to be begun anew
         yield JsonLines(sys.stdout)
-        return
-    if path.suffix not in FILE_SUFFIXES:
+    elif path.suffix in FILE_SUFFIXES:
+        yield from _file(path, source, windows, paths, overwrite, write)
+    else:
         if overwrite and write:
-            _remove_table(path)
+            remove_table(path)
         with EmbeddingTable(path, source.model_id, windows, write=write) as table:
             yield table
-        return
+
+
+def _file(
+    path: Path, source: ModelSource, windows: Windows, paths: Sequence[str], overwrite: bool, write: bool
+) -> Iterator[Sink]:
     if path.exists() and not overwrite:
         raise TableError(f"{path} exists: use another -o, or --overwrite to replace it")
     partial = path.with_name(path.name + ".partial")
-    if overwrite and write:
-        _remove_table(partial)
     with EmbeddingTable(partial, source.model_id, windows, write=write) as table:
         yield table
         table.flush()
         if write:
             write_rows(path, read_rows(partial, paths))
-            shutil.rmtree(partial)
-
-
-def _remove_table(folder: Path) -> None:
-    """Delete a table, and nothing that is not one."""
-    if not folder.exists():
-        return
-    if not is_table(folder):
-        raise TableError(f"{folder} is not an embedding table, so it is not overwritten: use another -o")
-    shutil.rmtree(folder)
+    if write:
+        remove_table(partial)

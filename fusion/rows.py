@@ -11,15 +11,20 @@ from tristream.fusion.embedding import VideoEmbedding
 from tristream.streams.config import STREAM_NAMES
 
 
+def text_of(path: str) -> str:
+    r"""A path as text that any file can hold; bytes of a name that are no UTF-8 come out as `\udcff`."""
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def rows_of(result: VideoEmbedding, path: str, content_sha256: str) -> list[dict[str, Any]]:
     """The rows of a file; one row with `status` error where it failed."""
     common = {
-        "path": path,
+        "path": text_of(path),
         "content_sha256": content_sha256,
         "model_id": result.model_id,
         "status": "ok" if result.error is None else "error",
-        "error": result.error,
-        "warning": "; ".join(result.warnings) or None,
+        "error": None if result.error is None else text_of(result.error),
+        "warning": text_of("; ".join(result.warnings)) or None,
         "duration_seconds": result.duration_seconds,
         "fps": result.fps,
         "width": result.width,
@@ -40,7 +45,7 @@ def rows_of(result: VideoEmbedding, path: str, content_sha256: str) -> list[dict
 
 def moved(rows: list[dict[str, Any]], path: str) -> list[dict[str, Any]]:
     """The rows of the same content under another path."""
-    return [row | {"path": path} for row in rows]
+    return [row | {"path": text_of(path)} for row in rows]
 
 
 def _row(

@@ -3,22 +3,18 @@
 paths -> content sha256 -> done already? -> workers -> rows -> table
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
 
-from tristream.fusion.batch import Job, Workers, as_completed
+from tristream.fusion.batch import Job, Workers
 from tristream.fusion.embedding import VideoEmbedding
 from tristream.fusion.folder import sha256_of
+from tristream.fusion.parts import TableKind
 from tristream.fusion.rows import moved, rows_of
 from tristream.fusion.state import State
-from tristream.fusion.table import TableKind
-
-PULSE_SECONDS = 1.0  # waiting for a slow file is interrupted so often, to make what is done last
 
 
 class Sink(Protocol):
@@ -42,7 +38,7 @@ class Sink(Protocol):
 
 @dataclass
 class Summary:
-    """How a run went; `total` is the sum of the five counts below it."""
+    """How a run went; `total` is the sum of the six counts below it."""
 
     total: int = 0
     embedded: int = 0
@@ -56,6 +52,11 @@ class Summary:
     media_seconds: float = 0.0
     seconds: float = 0.0
     errors: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def accounted(self) -> int:
+        """How many files it is clear what became of; `total` once the run is over."""
+        return self.embedded + self.copied + self.done_before + self.failed + self.failed_before + self.left
 
     @property
     def exit_code(self) -> int:
@@ -99,43 +100,29 @@ def run(
         ModelError, UsageError: the model cannot be loaded.
         TableError: the rows cannot be written.
     """
-    batch = _Run(sink, job, jobs, timeout_seconds, on_result)
-    try:
+    with Workers[Planned](job, jobs=jobs, timeout_seconds=timeout_seconds) as workers:
+        batch = _Run(sink, workers, on_result)
         for planned in plan(paths, sink, retry_failed=retry_failed):
             batch.take(planned, limit)
         batch.finish()
-    except BaseException as error:
-        batch.stop(error)
-        raise
-    batch.stop(None)
     return batch.summary
 
 
 class _Run:
     """The files in flight of one run."""
 
-    def __init__(
-        self,
-        sink: Sink,
-        job: Job,
-        jobs: int,
-        timeout_seconds: float | None,
-        on_result: Callable[[Summary], None],
-    ) -> None:
+    def __init__(self, sink: Sink, workers: Workers[Planned], on_result: Callable[[Summary], None]) -> None:
         self.summary = Summary()
         self._sink = sink
-        self._job = job
-        self._jobs = jobs
-        self._timeout_seconds = timeout_seconds
+        self._workers = workers
         self._on_result = on_result
-        self._workers: Workers | None = None  # started when there is something to do
-        self._running: dict[Future[VideoEmbedding], Planned] = {}
-        self._twins: defaultdict[str, list[Planned]] = defaultdict(list)  # content in flight -> its other paths
+        self._twins: dict[str, list[Planned]] = {}  # content in flight -> its other paths
         self._taken = 0
+        self._begun = False
         self._began = monotonic()
 
     def take(self, planned: Planned, limit: int | None) -> None:
-        """Deal with one file; returns when there is room for the next."""
+        """Deal with one file; returns once a worker has it."""
         self.summary.total += 1
         if planned.state is State.DONE:
             self.summary.done_before += 1
@@ -150,46 +137,38 @@ class _Run:
 
     def finish(self) -> None:
         """Wait for the files still in flight."""
-        while self._running:
+        while len(self._workers):
             self._collect()
-
-    def stop(self, error: BaseException | None) -> None:
-        """End the workers, at once where there was an error."""
-        if self._workers is not None:
-            self._workers.__exit__(type(error) if error else None, error, None)
 
     def _start(self, planned: Planned) -> None:
         content = planned.content_sha256
-        if any(other.content_sha256 == content for other in self._running.values() if content):
+        if content in self._twins:
             self._twins[content].append(planned)
         elif content and (rows := self._sink.holds(content)):
             self._copy(rows, planned)
         else:
-            workers = self._open()
-            self._running[workers.embed(planned.path)] = planned
-            while len(self._running) >= workers.room:
+            while not self._workers.free:
                 self._collect()
-
-    def _open(self) -> Workers:
-        if self._workers is None:
-            self._workers = Workers(self._job, jobs=self._jobs, timeout_seconds=self._timeout_seconds)
-            dims = self._workers.dims()
-            source = self._job.source
-            self._sink.begin(TableKind(source.model_id, source.name, self._job.windows, dims))
-        return self._workers
+            if content:
+                self._twins[content] = []
+            self._workers.start(planned, planned.path)
 
     def _collect(self) -> None:
         """Take in the files that are done, after a while at most."""
-        self._sink.flush_if_due()
-        for future in as_completed(self._running, PULSE_SECONDS):
-            planned = self._running.pop(future)
-            result = future.result()
+        results = self._workers.collect()
+        if results and not self._begun:
+            job = self._workers.job
+            kind = TableKind(job.source.model_id, job.source.name, job.windows, self._workers.dims)
+            self._sink.begin(kind)
+            self._begun = True
+        for planned, result in results:
             rows = rows_of(result, planned.path, planned.content_sha256)
             self._count(result, planned.path)
             self._sink.put(rows)
             for twin in self._twins.pop(planned.content_sha256, []):
                 self._copy(rows, twin)
-            self._report()
+        self._sink.flush_if_due()
+        self._report()
 
     def _copy(self, rows: list[dict[str, Any]], planned: Planned) -> None:
         self._sink.put(moved(rows, planned.path))
@@ -201,14 +180,14 @@ class _Run:
 
     def _count(self, result: VideoEmbedding, path: str) -> None:
         summary = self.summary
-        summary.media_seconds += result.duration_seconds or 0.0
-        summary.clips += len(result.clips)
         if result.error is not None:
             summary.failed += 1
             summary.errors.append((path, result.error))
-        else:
-            summary.embedded += 1
-            summary.warned += len(result.warnings) > bool(self._job.source.warning)
+            return
+        summary.embedded += 1
+        summary.clips += len(result.clips)
+        summary.media_seconds += result.duration_seconds or 0.0
+        summary.warned += len(result.warnings) > bool(self._workers.job.source.warning)  # that one is on every row
 
     def _report(self) -> None:
         self.summary.seconds = monotonic() - self._began

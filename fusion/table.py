@@ -5,11 +5,10 @@ again (its content changed, or it had failed), its new rows replace the old ones
 """
 
 import fcntl
-import json
 import os
-import uuid
+import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -19,62 +18,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tristream.fusion.folder import sync_folder
+from tristream.fusion.parts import (
+    TableKind,
+    about_part,
+    is_left_over,
+    is_table,
+    new_part,
+    read_part,
+    replace_rows,
+    to_rows,
+)
+from tristream.fusion.rows import text_of
 from tristream.fusion.state import State
 from tristream.fusion.windows import Windows
 from tristream.streams.errors import TableError
 
-METADATA_KEY = b"tristream"
 FLUSH_SECONDS = 5.0  # results wait no longer than this, or
 FLUSH_SHARE = 0.02  # this share of the run so far: few parts in a long run, little lost in a short one
-
-_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
-    ("level", pa.string()),
-    ("path", pa.string()),
-    ("content_sha256", pa.string()),
-    ("start_seconds", pa.float64()),
-    ("end_seconds", pa.float64()),
-    ("has_spatial", pa.bool_()),
-    ("has_temporal", pa.bool_()),
-    ("has_audio", pa.bool_()),
-    ("model_id", pa.string()),
-    ("status", pa.string()),
-    ("error", pa.string()),
-    ("warning", pa.string()),
-    ("duration_seconds", pa.float64()),
-    ("fps", pa.float64()),
-    ("width", pa.int32()),
-    ("height", pa.int32()),
-    ("decode_seconds", pa.float64()),
-    ("flow_seconds", pa.float64()),
-    ("model_seconds", pa.float64()),
-)
-
-
-@dataclass(frozen=True)
-class TableKind:
-    """What all rows of a table have in common; kept in its schema's metadata."""
-
-    model_id: str
-    model_name: str
-    windows: Windows
-    dims: Mapping[str, int]
-
-    def schema(self) -> pa.Schema:
-        """The columns, and in the metadata where each stream's vector begins in `embedding`."""
-        offsets, begin = {}, 0
-        for stream, size in self.dims.items():
-            offsets[stream] = {"offset": begin, "length": size}
-            begin += size
-        about = {
-            "model_id": self.model_id,
-            "model": self.model_name,
-            "window_seconds": self.windows.window_seconds,
-            "stride_seconds": self.windows.stride_seconds,
-            "streams": offsets,
-        }
-        columns = [("id", pa.string()), ("embedding", pa.list_(pa.float32(), begin)), *_COLUMNS]
-        return pa.schema(columns, metadata={METADATA_KEY: json.dumps(about).encode()})
 
 
 @dataclass(frozen=True)
@@ -104,32 +64,48 @@ class EmbeddingTable:
         self.folder = folder
         self.paths: dict[str, PathState] = {}
         self._content: dict[str, str] = {}  # sha256 -> a path that holds it, embedded
-        self._waiting: list[dict[str, Any]] = []
+        self._waiting: dict[str, list[dict[str, Any]]] = {}  # path -> its rows
         self._began = self._flushed = monotonic()
         self._schema: pa.Schema | None = None
         self._lock: int | None = None
+        self._made = write and not folder.exists()
+        if folder.exists() and not folder.is_dir():
+            raise TableError(f"{folder} is a file, not the folder of a table: use another -o")
         try:
             if write:
                 folder.mkdir(parents=True, exist_ok=True)
                 self._lock = _lock(folder)
+                _check_writable(folder)
             if write or folder.exists():
                 self._read(model_id, windows)
-        except OSError as error:
-            raise TableError(f"cannot write to the table {folder}: {error.strerror or error}") from error
+        except BaseException as error:
+            self._unlock()
+            if isinstance(error, OSError):
+                raise TableError(f"cannot write to the table {folder}: {error.strerror or error}") from error
+            raise
 
     def __enter__(self) -> "EmbeddingTable":
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
-            self.flush()
+            if not isinstance(error, TableError):  # else the same write would fail again
+                self.flush()
         finally:
-            if self._lock is not None:
-                os.close(self._lock)
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is None:
+            return
+        if self._made:
+            with suppress(OSError):
+                self.folder.rmdir()  # where nothing was put into it
+        os.close(self._lock)
+        self._lock = None
 
     def state(self, path: str, content_sha256: str, retry_failed: bool) -> State:
         """What is to be done with a file."""
-        known = self.paths.get(path)
+        known = self.paths.get(text_of(path))
         if known is not None and known.content_sha256 == content_sha256:
             if known.ok:
                 return State.DONE
@@ -147,14 +123,17 @@ class EmbeddingTable:
         path = self._content.get(content_sha256)
         if path is None:
             return []
-        waiting = [row for row in self._waiting if row["path"] == path]
-        return waiting or _rows(self.paths[path].part, path)
+        return self._waiting.get(path) or to_rows(read_part(self.paths[path].part).filter(pc.field("path") == path))
 
     def put(self, rows: list[dict[str, Any]]) -> None:
         """Add all rows of one path; they are on the disk after the next flush."""
-        self._waiting.extend(rows)
+        path, content_sha256 = rows[0]["path"], rows[0]["content_sha256"]
+        known = self.paths.get(path)
+        if known is not None and self._content.get(known.content_sha256) == path:
+            del self._content[known.content_sha256]  # the rows that go
+        self._waiting[path] = rows
         if rows[0]["status"] == "ok":
-            self._content[rows[0]["content_sha256"]] = rows[0]["path"]
+            self._content[content_sha256] = path
         self.flush_if_due()
 
     def flush_if_due(self) -> None:
@@ -170,49 +149,31 @@ class EmbeddingTable:
             TableError: the disk is full or the folder cannot be written to; what was there stays whole.
         """
         parts: defaultdict[Path, list[dict[str, Any]]] = defaultdict(list)
-        new = self.folder / f"part-{uuid.uuid4().hex}.parquet"
-        for row in self._waiting:
-            known = self.paths.get(row["path"])
-            parts[known.part if known else new].append(row)
+        new = new_part(self.folder)
+        for path, rows in self._waiting.items():
+            known = self.paths.get(path)
+            parts[known.part if known else new].extend(rows)
         for part, rows in parts.items():
-            self._write(part, rows)
+            replace_rows(part, rows, self._schema)
             for row in rows:
                 self.paths[row["path"]] = PathState(row["content_sha256"], row["status"] == "ok", part)
         self._waiting.clear()
         self._flushed = monotonic()
 
-    def _write(self, part: Path, rows: list[dict[str, Any]]) -> None:
-        """Write a part anew with these rows in place of what it held of their paths."""
-        added = pa.Table.from_pylist(rows, schema=self._schema)
-        if part.exists():
-            old = _read_part(part)
-            replaced = pa.array(sorted({row["path"] for row in rows}))
-            kept = old.filter(pc.invert(pc.is_in(old["path"], value_set=replaced)))
-            added = pa.concat_tables([kept, added.cast(old.schema)])
-        temporary = part.with_name(f".{part.name}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                pq.write_table(added, file, compression="zstd")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(part)
-            sync_folder(self.folder)
-        except (OSError, pa.ArrowException) as error:
-            temporary.unlink(missing_ok=True)
-            raise TableError(f"cannot write {part}: {error}; what was written before is whole") from error
-
     def _read(self, model_id: str, windows: Windows) -> None:
         for entry in sorted(self.folder.iterdir()):
-            if _is_left_over(entry):
+            if is_left_over(entry):
                 if self._lock is not None:
                     entry.unlink()  # of a run that was killed
             elif entry.suffix == ".parquet":
                 self._know(entry, model_id, windows)
             else:
                 raise TableError(f"{self.folder} holds {entry.name}, so it is no embedding table: use another -o")
+        if self.paths:
+            self._schema = pq.read_schema(next(iter(self.paths.values())).part)
 
     def _know(self, part: Path, model_id: str, windows: Windows) -> None:
-        about = _about(part)
+        about = about_part(part)
         if about["model_id"] != model_id:
             raise TableError(
                 f"the table {self.folder} was made with model {about['model_id']} ({about['model']}), "
@@ -224,7 +185,7 @@ class EmbeddingTable:
                 f"the table {self.folder} was made with --window {cut.window_seconds:g} --stride "
                 f"{cut.stride_seconds:g}: use the same, another -o, or --overwrite to begin it anew"
             )
-        columns = _read_part(part, ["path", "content_sha256", "status"])
+        columns = read_part(part, ["path", "content_sha256", "status"])
         for row in columns.to_pylist():
             ok = row["status"] == "ok"
             self.paths[row["path"]] = PathState(row["content_sha256"], ok, part)
@@ -232,21 +193,24 @@ class EmbeddingTable:
                 self._content[row["content_sha256"]] = row["path"]
 
 
-def is_table(folder: Path) -> bool:
-    """Whether a folder holds the parts of an embedding table and nothing else."""
+def remove_table(folder: Path) -> None:
+    """Delete a table, where there is one, and nothing that is not one.
+
+    Raises:
+        TableError: the folder holds something else, or another process is writing to it.
+    """
+    if not folder.exists():
+        return
+    if not is_table(folder):
+        raise TableError(f"{folder} is not an embedding table, so it is not overwritten: use another -o")
     try:
-        return all(_is_left_over(entry) or bool(_about(entry)) for entry in folder.iterdir())
-    except (TableError, NotADirectoryError):
-        return False
-
-
-def read_rows(folder: Path, paths: Iterable[str] | None = None) -> list[dict[str, Any]]:
-    """All rows of a table, or of these paths in their order."""
-    rows: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for part in sorted(folder.glob("*.parquet")):
-        for row in _read_part(part).to_pylist():
-            rows[row["path"]].append(row)
-    return [row for path in (sorted(rows) if paths is None else dict.fromkeys(paths)) for row in rows.get(path, [])]
+        descriptor = _lock(folder)
+        try:
+            shutil.rmtree(folder)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise TableError(f"cannot delete the table {folder}: {error.strerror or error}") from error
 
 
 def _lock(folder: Path) -> int:
@@ -256,31 +220,12 @@ def _lock(folder: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise TableError(f"another process is writing to the table {folder}") from error
+        raise TableError(f"another process is writing to the table {folder}: wait for it, or use another -o") from error
     return descriptor
 
 
-def _is_left_over(entry: Path) -> bool:
-    """Whether a file was being written when its run was killed."""
-    return entry.name.startswith(".part-") and entry.name.endswith(".tmp")
-
-
-def _rows(part: Path, path: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = _read_part(part).filter(pc.field("path") == path).to_pylist()
-    return rows
-
-
-def _read_part(part: Path, columns: list[str] | None = None) -> pa.Table:
-    try:
-        return pq.ParquetFile(part).read(columns=columns)
-    except (OSError, pa.ArrowException) as error:
-        raise TableError(f"{part} is damaged: {error}; delete it to embed its videos again") from error
-
-
-def _about(part: Path) -> dict[str, Any]:
-    try:
-        metadata = pq.read_schema(part).metadata or {}
-        about: dict[str, Any] = json.loads(metadata[METADATA_KEY])
-        return about
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise TableError(f"{part} is not part of an embedding table, or damaged: {error}") from error
+def _check_writable(folder: Path) -> None:
+    """Find out before hours of work, not after, that a folder is read-only."""
+    trial = folder / ".part-trial.tmp"
+    trial.touch()
+    trial.unlink()
