@@ -26,10 +26,10 @@ class Findings:
         self.decoded[kind] = self.decoded.get(kind, 0) + count
         self.duration_seconds = max(self.duration_seconds, end_seconds)
 
-    def lose(self, kind: str, count: int) -> None:
-        """Count what a packet did not give; zero says that the packet was sound."""
+    def lose(self, kind: str, count: int, *, doubtful: bool = False) -> None:
+        """Count what a packet did not give; zero says that the packet was good, `doubtful` that it may be cut."""
         self.damaged[kind] = self.damaged.get(kind, 0) + count
-        self.ends_damaged[kind] = count > 0
+        self.ends_damaged[kind] = doubtful or count > 0
 
     def conclude(self, path: object, missing: str | None, declared_seconds: float | None, repaired: int) -> list[str]:
         """The warnings, once all of the file has been read; `missing`: what its container's structure lacks.

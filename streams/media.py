@@ -24,6 +24,7 @@ from tristream.streams.log_mel import SAMPLE_RATE_HZ
 from tristream.streams.media_info import AudioBlock, AudioInfo, MediaInfo, VideoInfo
 from tristream.streams.media_streams import (
     MAX_PIXELS,
+    MAX_STREAMS,
     TIME_BASE,
     best_stream,
     codec_name,
@@ -47,7 +48,6 @@ CONTAINERS = (
 # Those whose duration FFmpeg guesses, from the bit rate of their beginning or the last stamp it finds.
 GUESSED_DURATION = frozenset("aac ac3 amr dv h264 hevc m4v mjpeg mp3 mpeg mpegts mpegvideo vc1".split())
 PARSED = frozenset({"mpeg", "mpegts"})  # whose packets hold parts of pictures, or several
-MAX_STREAMS = 32
 MAX_FRAME_SECONDS = 3600.0  # a frame lasts no longer, whatever it says
 PROBE_BYTES = 5_000_000
 DECLARED_SLACK_SECONDS = 10.0  # a time stamp this far past the declared end is a broken one
@@ -92,7 +92,7 @@ class MediaReader:
             self._video = best_stream(self._container, "video") if video else None
             self._audio = best_stream(self._container, "audio") if audio else None
             self.info = describe(self.path, self._container)
-            refuse_excess(self.path, self._video, self._audio)
+            refuse_excess(self.path, self._container, self._video, self._audio)
             if self._video is not None and self._audio is not None and (excess := sound_excess(self._audio)):
                 self.warnings.append(f"sound left out: it has {excess}")
                 self._audio = None
@@ -199,7 +199,7 @@ class MediaReader:
             return []
         intact = [frame for frame in frames if not frame.is_corrupt]
         if packet.size or len(intact) < len(frames):
-            self._found.lose(kind, len(frames) - len(intact) or int(packet.is_corrupt))
+            self._found.lose(kind, len(frames) - len(intact), doubtful=packet.is_corrupt)
         return intact
 
     def _frame(self, decoded: Any, clock: Clock, scalers: Scalers) -> Iterator[Frame]:
@@ -271,7 +271,7 @@ def _open(path: Path) -> Any:
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": CONTAINERS,
-        "max_streams": str(MAX_STREAMS),
+        "max_streams": str(MAX_STREAMS + 1),  # FFmpeg takes so many and says nothing of the others
         "probesize": str(PROBE_BYTES),
         "max_pixels": str(MAX_PIXELS),
     }

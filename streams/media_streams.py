@@ -10,6 +10,7 @@ from tristream.streams.errors import MediaError
 from tristream.streams.media_info import AudioInfo, MediaInfo, VideoInfo
 
 MAX_PIXELS = 8192 * 4320  # a picture of 8K video
+MAX_STREAMS = 32
 MAX_SIDE_RATIO = 64  # a thinner strip would be scaled to a huge picture
 MAX_CHANNELS = 64  # more than swresample mixes
 MIN_SOUND_HZ, MAX_SOUND_HZ = 1_000, 768_000  # at 1 Hz a packet becomes gigabytes, at 2 GHz the filter does
@@ -75,12 +76,14 @@ def sound_excess(stream: Any) -> str | None:
     return excess_of(stream.rate or None, stream.channels)
 
 
-def refuse_excess(path: Path, video: Any, audio: Any) -> None:
+def refuse_excess(path: Path, container: Any, video: Any, audio: Any) -> None:
     """Refuse what cannot be decoded within the limits.
 
     Raises:
-        MediaError: no stream at all, a picture too large or too thin, or nothing but sound beyond the limits.
+        MediaError: no stream or too many, a picture too large or too thin, or nothing but sound beyond the limits.
     """
+    if len(container.streams) > MAX_STREAMS:
+        raise MediaError(f"{path} has more than {MAX_STREAMS} streams: not decoded")
     if video is None and audio is None:
         raise MediaError(f"{path} has no video or audio stream that can be decoded")
     if video is None and (excess := sound_excess(audio)):
