@@ -178,7 +178,7 @@ class MediaReader:
             else:
                 return
         except _DECODER_ERRORS as error:
-            self._found.stopped = f"reading stopped at {self.duration_seconds:.2f} s ({_reason(error)})"
+            self._found.stopped = f"the file cannot be read to its end ({_reason(error)})"
         for stream in self._streams:
             flush = av.Packet()
             flush.stream, flush.time_base = stream, stream.time_base

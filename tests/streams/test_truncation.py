@@ -1,8 +1,10 @@
 """Cut files in, the frames before the cut and a warning out; whole files are never called truncated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -152,3 +154,65 @@ def test_an_edit_that_hides_the_end_is_no_truncation(tmp_path: Path, make_video:
     with MediaReader(path) as reader:
         assert sum(isinstance(item, Frame) for item in reader) == pytest.approx(25, abs=1)
     assert reader.warnings == []
+
+
+def test_a_flac_that_is_cut_says_so(tmp_path: Path, make_video: MakeVideo) -> None:
+    good = make_video(tmp_path / "good.flac", video=False, sound_codec="flac", sound_hz=16000, sound_seconds=4.0)
+    data, path = good.read_bytes(), tmp_path / "cut.flac"
+    for length in np.linspace(len(data) // 2, len(data) - 20, 10).astype(int):
+        path.write_bytes(data[:length])
+        with MediaReader(path) as reader:
+            list(reader)
+        assert [warning[:10] for warning in reader.warnings[:1]] == ["truncated:"], length
+
+
+class FailingDisk:
+    """An opened container whose file cannot be read after so many packets."""
+
+    def __init__(self, container: Any, packets: int) -> None:
+        self._container, self._packets = container, packets
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def demux(self, streams: Any) -> Iterator[Any]:
+        yield from islice(self._container.demux(streams), self._packets)
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_read_error_ends_the_file_with_all_frames_before_it(
+    threads: int, tmp_path: Path, make_video: MakeVideo
+) -> None:
+    path = make_video(tmp_path / "clip.avi", seconds=0.8)
+    with MediaReader(path, threads=threads) as reader:
+        reader._container = FailingDisk(reader._container, 7)
+        frames = sum(isinstance(item, Frame) for item in reader)
+    assert frames == 7  # those that wait in the decoder's threads, too
+    assert reader.warnings == [
+        f"truncated: reading stopped at {0.28 if threads == 1 else 0.20:.2f} s (Input/output error); 0.28 s were read"
+    ]
+
+
+def test_no_more_than_the_longest_time_is_read(
+    tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tristream.streams.media.MAX_SECONDS", 0.5)
+    with MediaReader(make_video(tmp_path / "long.avi", seconds=2.0), threads=1) as reader:
+        frames = sum(isinstance(item, Frame) for item in reader)
+    assert 12 <= frames <= 14
+    assert reader.warnings[0].startswith("truncated: of one file, ")
+
+
+def test_a_sound_stream_without_packets_is_said_to_be_empty(tmp_path: Path) -> None:
+    path = tmp_path / "mute.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        for _ in range(5):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))))
+        container.mux(stream.encode())
+    with MediaReader(path) as reader:
+        assert len(list(reader)) == 5
+    assert reader.warnings == ["nothing of the audio stream could be decoded"]
