@@ -64,7 +64,9 @@ class MediaReader:
 
     After the last one, `duration_seconds`, `frames` and `warnings` tell what was found. A file that ends early,
     by its container's structure or in the middle of a packet, has a warning that begins with "truncated"; what a
-    cut packet holds is left out.
+    cut packet holds is left out. Where B frames fell off, a last frame may follow a gap; its time is still right.
+    What no reader can tell: a transport or program stream, a raw stream or a fragmented MP4 that was cut exactly
+    between two packets. Sound or time stamps past a week, and frames over MAX_PIXELS, are not decoded.
 
     Args:
         path: a media file on the local disk.
