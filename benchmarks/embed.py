@@ -43,7 +43,7 @@ def main() -> None:
     warnings.simplefilter("ignore", UserWarning)  # untrained weights cost the same time
     with tempfile.TemporaryDirectory() as folder:
         clip = _clip(arguments, Path(folder))
-        figures = measure(clip, arguments)
+        figures: dict[str, Any] = measure(clip, arguments) if arguments.repeats else {"clip": clip.name}
         if arguments.memory:
             figures |= memory(clip, arguments, Path(folder))
     width = max(map(len, figures))
@@ -235,7 +235,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--recurrent")
     parser.add_argument("--flow")
     parser.add_argument("--dtype")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each; 0 leaves the speeds out")
     parser.add_argument("--no-plain", action="store_true", help="leave the plain script out")
     parser.add_argument("--memory", action="store_true", help="also run embed-video and watch its memory")
     parser.add_argument("--json", metavar="FILE")

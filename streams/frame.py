@@ -8,31 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tristream.streams.motion_vectors import VECTOR_DTYPE, MotionVectors
-from tristream.streams.picture import PictureFormat
+from tristream.streams.picture import PictureFormat, PixelFormat
 
 PICTURE_KINDS = ("NONE", "I", "P", "B", "S", "SI", "SP", "BI")  # FFmpeg's AVPictureType, from 0 on
 
 
-class Scalers:
-    """One scaler (PyAV's VideoReformatter) for each picture format, kept from frame to frame."""
+class Converters:
+    """One converter (PyAV's VideoReformatter) for each pixel format, kept from frame to frame."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
-        self._scalers: dict[PictureFormat, Any] = {}
+        self._converters: dict[PixelFormat, Any] = {}
 
-    def scale(self, frame: Any, form: PictureFormat, height: int, width: int) -> NDArray[np.uint8]:
-        """The whole coded picture in `form.pixel_format` at (height, width)."""
-        if form not in self._scalers:
-            self._scalers[form] = self._make()
-        scaled = self._scalers[form].reformat(
+    def convert(self, frame: Any, pixel_format: PixelFormat) -> NDArray[np.uint8]:
+        """The whole coded picture in its own size, (H, W, 3) or (H, W)."""
+        if pixel_format not in self._converters:
+            self._converters[pixel_format] = self._make()
+        converted = self._converters[pixel_format].reformat(
             frame,
-            width=width,
-            height=height,
-            format=form.pixel_format,
-            interpolation=form.interpolation.upper(),
-            threads=1,  # frames are small; the other cores are at work on the CNN
+            format=pixel_format,
+            interpolation="BICUBIC",  # of the colours, which are coded at half the size
+            threads=1,  # the other cores are at work on the CNN
         )
-        return cast(NDArray[np.uint8], scaled.to_ndarray())
+        return cast(NDArray[np.uint8], converted.to_ndarray())
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Frame:
     _frame: Any
     _square_width: int  # the coded picture's width in pixels as high as they are wide
     _has_vectors: bool
-    _scalers: Scalers
+    _converters: Converters
 
     @property
     def quarter_turns(self) -> int:
@@ -54,9 +52,12 @@ class Frame:
 
     def picture(self, form: PictureFormat) -> NDArray[np.uint8]:
         """The frame upright, scaled and cut to `form`: (H, W, 3) for rgb24, (H, W) for gray, uint8."""
+        from tristream.streams.scaling import scale  # takes torch along, which probing a file does without
+
         turns = self.quarter_turns
         height, width = form.scaled_size(*upright(self._frame.height, self._square_width, turns))
-        picture = np.rot90(self._scalers.scale(self._frame, form, *upright(height, width, turns)), turns)
+        coded = self._converters.convert(self._frame, form.pixel_format)
+        picture = np.rot90(scale(coded, *upright(height, width, turns), form.interpolation), turns)
         top, left = form.crop(height, width)
         return np.ascontiguousarray(picture[top : top + form.height, left : left + form.width])
 

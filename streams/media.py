@@ -19,7 +19,7 @@ from av.video.reformatter import VideoReformatter
 from tristream.streams.clock import MAX_SECONDS, Clock
 from tristream.streams.errors import MediaError
 from tristream.streams.findings import Findings, without_last
-from tristream.streams.frame import Frame, Scalers, upright
+from tristream.streams.frame import Converters, Frame, upright
 from tristream.streams.log_mel import SAMPLE_RATE_HZ
 from tristream.streams.media_info import AudioBlock, AudioInfo, MediaInfo, VideoInfo
 from tristream.streams.media_streams import (
@@ -141,13 +141,13 @@ class MediaReader:
         limit_seconds = (declared_seconds or float("inf")) + DECLARED_SLACK_SECONDS
         clocks = {stream.index: Clock(start_seconds, limit_seconds) for stream in self._streams}
         sound = Resampler(_mono_resampler)
-        scalers = Scalers(VideoReformatter)
+        converters = Converters(VideoReformatter)
         self._missing = self._missing_part()
         for packet in without_last(self._packets(), self._found) if self._ends_in_pictures() else self._packets():
             clock = clocks[packet.stream.index]
             for decoded in self._decode(packet):
                 if packet.stream is self._video:
-                    yield from self._frame(decoded, clock, scalers)
+                    yield from self._frame(decoded, clock, converters)
                 else:
                     yield from self._blocks(sound, decoded, clock)
         if self._audio is not None:
@@ -204,7 +204,7 @@ class MediaReader:
             self._found.lose(kind, len(frames) - len(intact), doubtful=packet.is_corrupt)
         return intact
 
-    def _frame(self, decoded: Any, clock: Clock, scalers: Scalers) -> Iterator[Frame]:
+    def _frame(self, decoded: Any, clock: Clock, converters: Converters) -> Iterator[Frame]:
         square_width = max(1, round(decoded.width * pixel_aspect(self._video)))
         if is_strip(decoded.height, square_width) or self._out_of_turn(decoded):
             self._found.lose("video", 1)
@@ -213,7 +213,7 @@ class MediaReader:
         start_seconds = clock.seconds(self._stamp_seconds(decoded), period_seconds)
         duration_seconds = float((decoded.duration or 0) * decoded.time_base) or period_seconds
         duration_seconds = min(duration_seconds, MAX_FRAME_SECONDS)
-        frame = Frame(start_seconds, duration_seconds, decoded, square_width, self._has_vectors, scalers)
+        frame = Frame(start_seconds, duration_seconds, decoded, square_width, self._has_vectors, converters)
         if self.frames == 0 and self.info.video is not None:  # only now it is known which way is up
             height, width = upright(decoded.height, decoded.width, frame.quarter_turns)
             self.info = replace(self.info, video=replace(self.info.video, height=height, width=width))
