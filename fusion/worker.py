@@ -102,6 +102,8 @@ def start(job: Job, parent: int) -> None:
     """Make this process the worker of a job, and of that parent's."""
     global _job
     _job = job
+    # Threads that wait by spinning made a file take 9 times as long where other processes want the cores too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # OpenMP reads it when torch is imported
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once, even in native code; pebble's own handler would wait
     threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
     with suppress(OSError):  # where memory runs out, Linux is to end a worker, not the parent or a neighbour

@@ -30,8 +30,10 @@ def run_command(app: typer.Typer, arguments: Sequence[str] | None = None) -> int
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     _end_like_ctrl_c()
     try:
-        code = app(list(arguments), standalone_mode=False)
-        return int(code or 0)
+        code = int(app(list(arguments), standalone_mode=False) or 0)
+        if code == EXIT_INTERRUPTED:  # typer makes this of Ctrl-C, in silence
+            raise KeyboardInterrupt
+        return code
     except (KeyboardInterrupt, typer.Abort):
         say("interrupted: what was done is kept; run the same command again to go on")
         return EXIT_INTERRUPTED

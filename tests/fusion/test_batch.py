@@ -55,7 +55,7 @@ def _wait_until(true: Callable[[], bool], seconds: float) -> float:
     ("fault", "said", "timeout_seconds"),
     [
         ("segfault", "the worker process was ended by SIGSEGV", 30),
-        ("loop", "not done after 0.4 s; --timeout gives it more", 0.4),
+        ("loop", "not done after 0.2 s; --timeout gives it more", 0.2),
         ("hog", "needs more memory than the ", 30),
     ],
 )
