@@ -139,9 +139,7 @@ def _apply(config: ModelConfig, overrides: Overrides) -> ModelConfig:
     return config
 
 
-def _choose(
-    part: str, source: ModelSource, config: ModelConfig, overrides: Overrides, untrained: bool
-) -> Weights:
+def _choose(part: str, source: ModelSource, config: ModelConfig, overrides: Overrides, untrained: bool) -> Weights:
     """The weights of a part: the user's file, else the model's own where the part is unchanged, else a hub's.
 
     With `untrained` no backbone is downloaded, so that a model is the same with a network and without one.

@@ -88,7 +88,7 @@ def test_overrides_that_do_not_fit(overrides: Overrides, message: str) -> None:
 def test_no_such_model_or_weights(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no model 'nonsense'.*pocket.*tkachenko2018|tkachenko2018.*pocket"):
         find_model("nonsense")
-    with pytest.raises(ModelError, match="no model.json"):
+    with pytest.raises(ModelError, match=r"no model\.json"):
         find_model(tmp_path)
     with pytest.raises(ModelError, match="no weights file at"):
         find_model("pocket", Overrides(spatial_weights=tmp_path / "none.safetensors"))

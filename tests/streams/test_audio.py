@@ -126,9 +126,7 @@ def test_both_namings_give_the_same_network(
     port = {"pproc.pca_means": torch.zeros(128, 1)}  # the port's file may hold more than the network
     for layer, scope in zip(PORT_LAYERS, TF_LAYERS, strict=True):
         weights = tf_arrays[f"{scope}/weights"]
-        port[f"{layer}.weight"] = torch.from_numpy(
-            weights.transpose((3, 2, 0, 1) if weights.ndim == 4 else (1, 0))
-        )
+        port[f"{layer}.weight"] = torch.from_numpy(weights.transpose((3, 2, 0, 1) if weights.ndim == 4 else (1, 0)))
         port[f"{layer}.bias"] = torch.from_numpy(tf_arrays[f"{scope}/biases"])
     other = VGGish().eval()
     before = features_of(other, examples)
@@ -199,17 +197,13 @@ def test_each_example_is_seen_alone(request: pytest.FixtureRequest, name: str, e
     features = features_of(module, examples)
     assert features.shape == (3, 128)
     for k in range(3):
-        torch.testing.assert_close(
-            features_of(module, examples[k : k + 1])[0], features[k], rtol=1e-4, atol=1e-5
-        )
+        torch.testing.assert_close(features_of(module, examples[k : k + 1])[0], features[k], rtol=1e-4, atol=1e-5)
     assert torch.pdist(features).min() > 1e-5  # noise, tone and silence differ, if little while untrained
     assert features_of(module, examples[:0]).shape == (0, 128)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_bfloat16_stays_near_float32(
-    small: SmallAudioCNN, examples: Tensor, layout: torch.memory_format
-) -> None:
+def test_bfloat16_stays_near_float32(small: SmallAudioCNN, examples: Tensor, layout: torch.memory_format) -> None:
     expected = features_of(small, examples)
     half = small.to(dtype=torch.bfloat16, memory_format=layout)
     features = features_of(half, examples)

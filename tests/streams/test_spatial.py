@@ -124,17 +124,13 @@ def test_same_padding_pads_after_the_picture() -> None:
     assert not torch.allclose(inside, tensorflow[0, 0, -1, -1], atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "error", [OSError("no network"), RuntimeError("No pretrained weights exist"), KeyError("x")]
-)
+@pytest.mark.parametrize("error", [OSError("no network"), RuntimeError("No pretrained weights exist"), KeyError("x")])
 def test_unreachable_weights_say_what_to_pass(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr(timm, "create_model", fail)
-    with pytest.raises(
-        ModelError, match="mobilenetv3_small_050; pass --spatial-weights FILE or --untrained"
-    ) as caught:
+    with pytest.raises(ModelError, match="mobilenetv3_small_050; pass --spatial-weights FILE or --untrained") as caught:
         build_spatial_cnn(SMALL, None, "", pretrained=True)
     assert caught.value.__cause__ is error
 
@@ -163,15 +159,12 @@ def test_published_weights_tell_scenes_apart(shared: Path) -> None:
     weights = read_weights(shared / "weights/mobilenetv1_100.safetensors")
     cnn = place(build_spatial_cnn(MOBILENET, weights, "mobilenetv1_100", pretrained=False), "cpu", "auto")
     known, asked = (
-        torch.stack([pixels(image, cnn.picture) for image in real_images(shared, part)])
-        for part in ("train", "test")
+        torch.stack([pixels(image, cnn.picture) for image in real_images(shared, part)]) for part in ("train", "test")
     )
     with torch.inference_mode():
         nearest = torch.cdist(normalised(cnn(asked)), normalised(cnn(known))).argmin(dim=1)
     right = (nearest // CLIPS == torch.arange(len(asked)) // CLIPS).float().mean()
-    assert (
-        right >= 0.8
-    )  # one frame of 5 clips a class, 6 classes, of other people than those known; chance is 0.17
+    assert right >= 0.8  # one frame of 5 clips a class, 6 classes, of other people than those known; chance is 0.17
 
 
 def normalised(features: torch.Tensor) -> torch.Tensor:
