@@ -10,6 +10,7 @@ All speeds are of one process, measured in turn, as medians. `--make SECONDS` ma
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in embed-video's workers
 
 import cv2
 import numpy as np
