@@ -189,7 +189,7 @@ def memory(clip: Path, arguments: argparse.Namespace, folder: Path) -> dict[str,
     process = psutil.Popen(command, stderr=subprocess.DEVNULL)
     peak_bytes = 0
     while process.poll() is None:
-        peak_bytes = max(peak_bytes, _tree_bytes(process))
+        peak_bytes = max(peak_bytes, tree_bytes(process))
         time.sleep(0.05)
     seconds = time.perf_counter() - began
     if process.returncode:
@@ -197,7 +197,7 @@ def memory(clip: Path, arguments: argparse.Namespace, folder: Path) -> dict[str,
     return {"command_seconds": seconds, "peak_memory_mib": peak_bytes / 2**20}
 
 
-def _tree_bytes(process: psutil.Process) -> int:
+def tree_bytes(process: psutil.Process) -> int:
     """Resident bytes of a process and its children, pages they share counted for each."""
     total = 0
     for member in [process, *process.children(recursive=True)]:
