@@ -118,7 +118,7 @@ class Model:
         Raises:
             ModelError: the folder is not empty, or cannot be written.
         """
-        trained = not self.source.warning
+        trained = not self.source.untrained
         save_model(self.source, Path(folder), name=name or self.source.name, trained=trained, card=card)
 
     def _plan(self, windows: Windows) -> StepPlan:

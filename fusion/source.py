@@ -4,14 +4,14 @@ A source is small and plain, so that it can be handed to worker processes, and i
 before anything is loaded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tristream.fusion.config import TKACHENKO2018, ModelConfig
 from tristream.fusion.folder import model_id_of, read_manifest, sha256_of
 from tristream.streams.config import FlowEngineName, RecurrentCell, RecurrentConfig, SamplingStrategy
-from tristream.streams.errors import ModelError
+from tristream.streams.errors import ModelError, UsageError
 
 DEFAULT_MODEL = "pocket"
 SHIPPED = Path(__file__).resolve().parent / "models"
@@ -20,12 +20,16 @@ RECIPES: dict[str, ModelConfig] = {"tkachenko2018": TKACHENKO2018}
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of one part: of a file (with its sha256), of timm's hub, or, with neither, of the seed."""
+    """The weights of one part: of a file (with its sha256), of timm's hub, or, with neither, of the seed.
+
+    `untrained` is what a model folder says of its own weights, be they in a file or the seed's.
+    """
 
     path: Path | None = None
     sha256: str = ""
     hub: str = ""
     prefix: str = ""  # of the part's tensors in the file
+    untrained: bool = False
 
     @property
     def origin(self) -> str:
@@ -47,6 +51,11 @@ class Overrides:
     audio_weights: Path | None = None
     flow_weights: Path | None = None
 
+    @property
+    def files(self) -> dict[str, Path | None]:
+        """The weights files by the part they are for."""
+        return {"spatial.cnn": self.spatial_weights, "audio.cnn": self.audio_weights, "flow": self.flow_weights}
+
 
 @dataclass(frozen=True)
 class ModelSource:
@@ -55,7 +64,6 @@ class ModelSource:
     name: str
     config: ModelConfig
     weights: Mapping[str, Weights]
-    warning: str = ""
 
     @property
     def model_id(self) -> str:
@@ -64,8 +72,16 @@ class ModelSource:
 
     @property
     def untrained(self) -> tuple[str, ...]:
-        """The parts whose weights are the seed's."""
-        return tuple(part for part, weights in self.weights.items() if weights.origin == "seed")
+        """The parts whose weights do not come from training."""
+        return tuple(part for part, weights in self.weights.items() if weights.untrained or weights.origin == "seed")
+
+    @property
+    def warning(self) -> str:
+        """What a user has to know of the embeddings; empty where all is trained."""
+        if not self.untrained:
+            return ""
+        which = "" if len(self.untrained) == len(self.weights) else f" ({', '.join(self.untrained)})"
+        return f"untrained weights{which}"
 
 
 def find_model(
@@ -80,13 +96,16 @@ def find_model(
     overrides = overrides or Overrides()
     source = _found(name_or_path)
     config = _apply(source.config, overrides)
+    for part, path in overrides.files.items():
+        if path is not None and part not in parts_of(config):
+            raise UsageError(
+                f"{path} was given for {part}, which this model has not: it has {', '.join(parts_of(config))}"
+            )
     weights = {part: _choose(part, source, config, overrides, untrained) for part in parts_of(config)}
     chosen = replace(source, config=config, weights=weights)
-    if chosen.untrained and not untrained and not source.warning:
-        raise ModelError(_no_weights(chosen))
-    if chosen.untrained:
-        which = "" if len(chosen.untrained) == len(weights) else f" ({', '.join(chosen.untrained)})"
-        chosen = replace(chosen, warning=f"untrained weights{which}")
+    missing = [part for part, each in weights.items() if each.origin == "seed" and not each.untrained]
+    if missing and not untrained:
+        raise ModelError(_no_weights(source.name, missing))
     return chosen
 
 
@@ -108,9 +127,9 @@ def _found(name_or_path: str | Path) -> ModelSource:
     weights = {}
     for part in parts_of(manifest.architecture):
         stream, _, piece = part.partition(".")
-        weights[part] = replace(files[stream], prefix=f"{piece}." if piece else "") if stream in files else Weights()
-    warning = "" if manifest.trained else "untrained"
-    return ModelSource(manifest.name, manifest.architecture, weights, warning)
+        of_file = replace(files.get(stream, Weights()), prefix=f"{piece}." if piece else "")
+        weights[part] = replace(of_file, untrained=not manifest.trained)
+    return ModelSource(manifest.name, manifest.architecture, weights)
 
 
 def parts_of(config: ModelConfig) -> tuple[str, ...]:
@@ -144,21 +163,16 @@ def _choose(part: str, source: ModelSource, config: ModelConfig, overrides: Over
 
     With `untrained` no backbone is downloaded, so that a model is the same with a network and without one.
     """
-    files = {
-        "spatial.cnn": overrides.spatial_weights,
-        "audio.cnn": overrides.audio_weights,
-        "flow": overrides.flow_weights,
-    }
-    if (path := files.get(part)) is not None:
+    if (path := overrides.files.get(part)) is not None:
         if not path.is_file():
             raise ModelError(f"no weights file at {path}")
         return Weights(path, sha256_of(path))
     own = source.weights.get(part, Weights())
-    if own.path is not None and _describes(source.config, part) == _describes(config, part):
+    if (own.path or own.untrained) and _describes(source.config, part) == _describes(config, part):
         return own
     if part == "flow":
         return Weights(hub="raft_small")
-    if part == "spatial.cnn" and not untrained and (not source.warning or overrides.backbone is not None):
+    if part == "spatial.cnn" and not untrained:
         return Weights(hub=config.spatial.backbone if config.spatial else "")
     return Weights()
 
@@ -170,14 +184,14 @@ def _describes(config: ModelConfig, part: str) -> object:
     return replace(described, recurrent=RecurrentConfig()) if piece == "cnn" else described
 
 
-def _no_weights(source: ModelSource) -> str:
+def _no_weights(name: str, missing: Sequence[str]) -> str:
     hints = {
         "audio.cnn": "--audio-weights FILE gives the audio network its weights",
         "recurrent": "--recurrent mean does without recurrent networks",
         "temporal.cnn": "--streams spatial,audio leaves motion out",
     }
-    fitting = [hint for part, hint in hints.items() if any(name.endswith(part) for name in source.untrained)]
+    fitting = [hint for part, hint in hints.items() if any(each.endswith(part) for each in missing)]
     return (
-        f"model {source.name} has no trained weights for {', '.join(source.untrained)}. Train it, "
-        f"{'; '.join(fitting)}; or pass --untrained to embed with random weights all the same"
+        f"model {name} has no trained weights for {', '.join(missing)}. Train it, {'; '.join(fitting)}; "
+        "or pass --untrained to embed with random weights all the same"
     )

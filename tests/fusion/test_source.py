@@ -61,7 +61,6 @@ def test_the_model_id_names_architecture_and_weights(tmp_path: Path) -> None:
         Overrides(flow="codec"),
         Overrides(sampling="uniform"),
         Overrides(recurrent="mean"),
-        Overrides(backbone="resnet18"),
         Overrides(spatial_weights=one),
         Overrides(spatial_weights=other),
         Overrides(audio_weights=one),
@@ -83,6 +82,23 @@ def test_the_model_id_names_architecture_and_weights(tmp_path: Path) -> None:
 def test_overrides_that_do_not_fit(overrides: Overrides, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         find_model("pocket", overrides)
+
+
+def test_pockets_random_weights_are_no_news_where_they_are_not_used(tmp_path: Path) -> None:
+    """Untrained is what is used, not where the architecture came from."""
+    overrides = Overrides(streams=("spatial",), backbone="resnet18", recurrent="mean")
+    assert find_model("pocket", overrides).warning == ""
+    with pytest.raises(ModelError, match="--untrained"):  # a part that pocket has no random weights for
+        find_model("pocket", Overrides(recurrent="lstm"))
+    partly = find_model("pocket", Overrides(spatial_weights=weights_file(tmp_path)))
+    assert partly.warning.startswith("untrained weights (spatial.recurrent, temporal.cnn")
+
+
+def test_a_weights_file_for_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="given for flow, which this model has not"):
+        find_model("pocket", Overrides(flow_weights=weights_file(tmp_path)))
+    with pytest.raises(UsageError, match=r"given for audio\.cnn"):
+        find_model("pocket", Overrides(streams=("spatial",), audio_weights=weights_file(tmp_path)))
 
 
 def test_no_such_model_or_weights(tmp_path: Path) -> None:
