@@ -21,7 +21,7 @@ from tristream.streams.sound import SoundSteps
 from tristream.streams.steps import StepPlan, Steps, Timings
 
 FRAMES_AHEAD = 16  # decoded frames that may wait for their flow
-CHUNKS_AHEAD = 2  # chunks of steps that may wait for the CNNs
+CHUNKS_AHEAD = 1  # pieces of steps that may wait for the CNNs: a chunk of 36 s is about 100 MB
 
 
 def read_steps(reader: MediaReader, plan: StepPlan, engine: FlowEngine | None, timings: Timings) -> Iterator[Steps]:
