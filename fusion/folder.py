@@ -30,7 +30,8 @@ class ModelManifest:
 
     format_version: int = FORMAT_VERSION
     name: str = ""
-    trained: bool = False
+    trained: bool = False  # all of it
+    untrained: list[str] = field(default_factory=list)  # the parts whose weights do not come from training
     architecture: ModelConfig = field(default_factory=ModelConfig)
     dims: dict[str, int] = field(default_factory=dict)  # stream -> D_s, in the order they are joined
     files: dict[str, Any] = field(default_factory=dict)  # file name -> FileRecord as JSON
@@ -53,12 +54,13 @@ def read_manifest(folder: Path) -> ModelManifest:
         raise ModelError(f"{path} is {path.stat().st_size} bytes, more than the {MAX_JSON_BYTES} a manifest may have")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        version = data.get("format_version", FORMAT_VERSION) if isinstance(data, dict) else FORMAT_VERSION
+        if version != FORMAT_VERSION:
+            raise ModelError(f"{path} has format {version}; this version reads {FORMAT_VERSION}: update tristream")
         manifest = from_json(ModelManifest, data, "model.json")
         records = {name: from_json(FileRecord, record, f"files.{name}") for name, record in manifest.files.items()}
     except (ValueError, TypeError, RecursionError) as error:
         raise ModelError(f"{path} is damaged: {error}") from error
-    if manifest.format_version != FORMAT_VERSION:
-        raise ModelError(f"{path} has format {manifest.format_version}; this version reads {FORMAT_VERSION}")
     for name, record in records.items():
         _check_file(folder, name, record)
     return manifest
@@ -76,12 +78,10 @@ def _check_file(folder: Path, name: str, record: FileRecord) -> None:
 
 def write_manifest(folder: Path, manifest: ModelManifest, card: str) -> None:
     """Write `model.json` and `README.md` beside the weights already in `folder`, recording their sha256."""
-    records = {
-        path.name: to_json(FileRecord(sha256_of(path), path.stat().st_size))
-        for path in sorted(folder.glob("*.safetensors"))
-    }
-    data = to_json(manifest) | {"files": records}
     write_atomically(folder / "README.md", card.encode())
+    files = (path for path in sorted(folder.iterdir()) if path.name != "model.json" and not path.name.startswith("."))
+    records = {path.name: to_json(FileRecord(sha256_of(path), path.stat().st_size)) for path in files}
+    data = to_json(manifest) | {"files": records}
     write_atomically(folder / "model.json", (json.dumps(data, indent=2) + "\n").encode())
 
 

@@ -21,7 +21,7 @@ from tristream.fusion.save import save_model
 from tristream.fusion.source import DEFAULT_MODEL, ModelSource, Overrides, find_model
 from tristream.fusion.windows import Windows
 from tristream.streams.config import FlowEngineName, RecurrentCell, SamplingStrategy, StreamName
-from tristream.streams.errors import MediaError
+from tristream.streams.errors import MediaError, UsageError
 from tristream.streams.flow import FlowEngine, make_engine
 from tristream.streams.media import MediaReader
 from tristream.streams.picture import PictureFormat, PixelFormat
@@ -79,6 +79,8 @@ class Model:
             MediaError: the file cannot be opened or decoded, or has none of the model's streams.
             UsageError: window, stride or batch size that cannot be.
         """
+        if batch_size < 1:
+            raise UsageError(f"batch_size must be at least 1, got {batch_size}")
         windows = Windows(window, window if stride is None else stride)
         plan = self._plan(windows)
         engine = self._engine(plan)
@@ -118,8 +120,7 @@ class Model:
         Raises:
             ModelError: the folder is not empty, or cannot be written.
         """
-        trained = not self.source.untrained
-        save_model(self.source, Path(folder), name=name or self.source.name, trained=trained, card=card)
+        save_model(self.source, Path(folder), name=name or self.source.name, card=card)
 
     def _plan(self, windows: Windows) -> StepPlan:
         flow = self.config.flow

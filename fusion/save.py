@@ -1,7 +1,6 @@
 """A model into a folder that `load_model` reads: one safetensors file a stream, `model.json`, a model card."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -10,16 +9,15 @@ from tristream.fusion.assemble import build_parts
 from tristream.fusion.folder import ModelManifest, write_atomically, write_manifest
 from tristream.fusion.source import ModelSource
 from tristream.streams.errors import ModelError
+from tristream.streams.weights import read_weights
 
 
-def save_model(source: ModelSource, folder: Path, *, name: str, trained: bool, card: str, **about: Any) -> None:
+def save_model(source: ModelSource, folder: Path, *, name: str, card: str) -> None:
     """Write the networks of `source`, in float32, into a new folder.
 
     Args:
         name: of the model, kept in its manifest.
-        trained: whether its weights come from training; loading one that is not warns.
         card: the model card, Markdown.
-        about: other fields of the manifest: classes, normalisation, trained_on, metrics.
 
     Raises:
         ModelError: the folder exists and is not empty, or cannot be written.
@@ -33,9 +31,12 @@ def save_model(source: ModelSource, folder: Path, *, name: str, trained: bool, c
             tensors = _named("cnn", cnn) | _named("recurrent", recurrent)
             write_atomically(folder / f"{stream}.safetensors", save(tensors))
         if (flow := source.weights.get("flow")) is not None and flow.path is not None:
-            write_atomically(folder / "flow.safetensors", flow.path.read_bytes())
+            write_atomically(folder / "flow.safetensors", save(read_weights(flow.path)))
         dims = {str(stream): recurrent.vector_size for stream, (_, recurrent) in parts.items()}
-        manifest = ModelManifest(name=name, trained=trained, architecture=source.config, dims=dims, **about)
+        untrained = list(source.untrained)
+        manifest = ModelManifest(
+            name=name, trained=not untrained, untrained=untrained, architecture=source.config, dims=dims
+        )
         write_manifest(folder, manifest, card)
     except OSError as error:
         raise ModelError(f"cannot write the model to {folder}: {error.strerror or error}") from error

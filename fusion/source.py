@@ -10,7 +10,14 @@ from pathlib import Path
 
 from tristream.fusion.config import TKACHENKO2018, ModelConfig
 from tristream.fusion.folder import model_id_of, read_manifest, sha256_of
-from tristream.streams.config import FlowEngineName, RecurrentCell, RecurrentConfig, SamplingStrategy
+from tristream.streams.config import (
+    FlowEngineName,
+    RecurrentCell,
+    RecurrentConfig,
+    SamplingStrategy,
+    from_json,
+    to_json,
+)
 from tristream.streams.errors import ModelError, UsageError
 
 DEFAULT_MODEL = "pocket"
@@ -87,7 +94,7 @@ class ModelSource:
 def find_model(
     name_or_path: str | Path = DEFAULT_MODEL, overrides: Overrides | None = None, *, untrained: bool = False
 ) -> ModelSource:
-    """The source of a model by name (`pocket`, `tkachenko2018`) or folder, with overrides applied.
+    """The source of a model by name (`pocket`, `tkachenko2018`), folder or `hf:owner/name`, with overrides applied.
 
     Raises:
         UsageError: an override that does not fit the model.
@@ -114,10 +121,27 @@ def _found(name_or_path: str | Path) -> ModelSource:
     if name in RECIPES:
         config = RECIPES[name]
         return ModelSource(name, config, {part: Weights() for part in parts_of(config)})
+    if name.startswith("hf:"):
+        return _of_folder(_download(name.removeprefix("hf:")))
     folder = SHIPPED / name if (SHIPPED / name / "model.json").is_file() else Path(name)
     if not folder.is_dir():
         known = sorted([*RECIPES, *(path.parent.name for path in SHIPPED.glob("*/model.json"))])
-        raise ModelError(f"no model {name!r}: give a model folder, or one of {', '.join(known)}")
+        raise ModelError(f"no model {name!r}: give a model folder, hf:owner/name, or one of {', '.join(known)}")
+    return _of_folder(folder)
+
+
+def _download(repository: str) -> Path:
+    """The folder that a hub repository was downloaded to."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=["model.json", "*.safetensors", "README.md"]))
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        raise ModelError(f"the model hf:{repository} cannot be downloaded: {error}") from error
+
+
+def _of_folder(folder: Path) -> ModelSource:
     manifest = read_manifest(folder)
     files = {
         stream: Weights(folder / file, manifest.files[file]["sha256"])
@@ -128,7 +152,8 @@ def _found(name_or_path: str | Path) -> ModelSource:
     for part in parts_of(manifest.architecture):
         stream, _, piece = part.partition(".")
         of_file = replace(files.get(stream, Weights()), prefix=f"{piece}." if piece else "")
-        weights[part] = replace(of_file, untrained=not manifest.trained)
+        untrained = part in manifest.untrained or not (manifest.trained or manifest.untrained)
+        weights[part] = replace(of_file, untrained=untrained)
     return ModelSource(manifest.name, manifest.architecture, weights)
 
 
@@ -143,6 +168,8 @@ def parts_of(config: ModelConfig) -> tuple[str, ...]:
 
 
 def _apply(config: ModelConfig, overrides: Overrides) -> ModelConfig:
+    if isinstance(overrides.streams, str):
+        raise UsageError(f"streams must be a sequence of names, as in ({overrides.streams!r},)")
     if overrides.streams is not None:
         config = config.with_streams(overrides.streams)
     if overrides.backbone is not None or overrides.same_padding is not None:
@@ -155,7 +182,7 @@ def _apply(config: ModelConfig, overrides: Overrides) -> ModelConfig:
         config = replace(config, sampling=replace(config.sampling, strategy=overrides.sampling))
     if overrides.flow is not None:
         config = replace(config, flow=replace(config.flow, engine=overrides.flow))
-    return config
+    return from_json(ModelConfig, to_json(config), "model")  # checks the names
 
 
 def _choose(part: str, source: ModelSource, config: ModelConfig, overrides: Overrides, untrained: bool) -> Weights:
@@ -174,7 +201,7 @@ def _choose(part: str, source: ModelSource, config: ModelConfig, overrides: Over
         return Weights(hub="raft_small")
     if part == "spatial.cnn" and not untrained:
         return Weights(hub=config.spatial.backbone if config.spatial else "")
-    return Weights()
+    return Weights(untrained=any(each.untrained for each in source.weights.values()))
 
 
 def _describes(config: ModelConfig, part: str) -> object:
@@ -192,6 +219,6 @@ def _no_weights(name: str, missing: Sequence[str]) -> str:
     }
     fitting = [hint for part, hint in hints.items() if any(each.endswith(part) for each in missing)]
     return (
-        f"model {name} has no trained weights for {', '.join(missing)}. Train it, {'; '.join(fitting)}; "
-        "or pass --untrained to embed with random weights all the same"
+        f"model {name} has no trained weights for {', '.join(missing)}. Train it first, or change it "
+        f"({'; '.join(fitting) or 'another --backbone'}), or pass --untrained to embed with random weights all the same"
     )

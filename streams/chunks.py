@@ -52,13 +52,15 @@ class ChunkBuilder:
         self._engine = engine
         self._eager = eager
         self._timings = timings
-        self._reach = (plan.stack_pairs or 0) // 2  # frames after a step that its stack needs
+        pairs = plan.stack_pairs or 0
+        self._behind, self._ahead = pairs // 2, pairs - pairs // 2  # frames before and after a step in its stack
         self._chunk_seconds = min(plan.window_seconds, CHUNK_SECONDS)
         self._budget = max(1, floor(plan.sampling.max_steps * self._chunk_seconds / plan.window_seconds))
         self._frames: list[Sighting] = []  # the last few of the chunk before, then this one's
         self._planes: list[Planes] = []  # [i]: flow from frame i to i + 1, (2, H, W)
         self._motion: list[float] = []  # [i]: mean length of the flow from frame i - 1 to i
         self._begin = 0  # where this chunk begins in the lists
+        self._first = True  # whether it is the video's first
         self._end: int | None = None  # where it ends, once known
         self._previous: FlowFrame | None = None
         self._passed: NDArray[np.float32] | None = None  # flow over frames that were passed over
@@ -72,7 +74,7 @@ class ChunkBuilder:
         self._motion.append(motion)
         if self._end is None and self._begins_chunk(len(self._frames) - 1):
             self._end = len(self._frames) - 1
-        if self._end is not None and len(self._frames) - self._end >= max(self._reach, 1):
+        if self._end is not None and len(self._frames) - self._end >= max(self._ahead, 1):
             yield from self._close(self._end)
 
     def finish(self) -> Iterator[Steps]:
@@ -113,9 +115,9 @@ class ChunkBuilder:
         chosen = self._choose(end)
         yield from self._spatial(chosen)
         yield from self._temporal(chosen)
-        drop = max(0, end - self._reach)
+        drop = max(0, end - self._behind)
         self._frames, self._planes, self._motion = self._frames[drop:], self._planes[drop:], self._motion[drop:]
-        self._begin, self._end = end - drop, None
+        self._begin, self._end, self._first = end - drop, None, False
         for frame in self._frames[: self._begin]:
             frame.rgb = None
         # The frames looked ahead to may begin yet another chunk, after a long gap in time.
@@ -128,7 +130,7 @@ class ChunkBuilder:
             return np.arange(self._begin, end)
         seconds = np.array([frame.seconds for frame in self._frames[self._begin : end]])
         motion = np.array(self._motion[self._begin : end])
-        if self._begin == 0 and len(motion) > 1:
+        if self._first and len(motion) > 1:
             motion[0] = motion[1]  # nothing leads to the first frame of a video
         known = motion if self._engine is not None else None
         return self._begin + sample(self._plan.sampling, seconds, known, self._budget)
@@ -146,8 +148,11 @@ class ChunkBuilder:
             return
         planes, last = list(self._planes), len(self._frames) - 1
         seconds = np.array([self._frames[i].seconds for i in chosen])
-        start_seconds = np.array([self._frames[max(i - self._reach, 0)].seconds for i in chosen])
-        end_seconds = np.array([self._frames[min(i + self._reach, last)].seconds for i in chosen])
+        start_seconds = np.array([self._frames[max(i - self._behind, 0)].seconds for i in chosen])
+        end_seconds = np.array([self._frames[min(i + self._ahead, last)].seconds for i in chosen])
+        # A stack over a gap in time stands for no more of it than a frame does.
+        start_seconds = np.maximum(start_seconds, seconds - MAX_FRAME_SECONDS)
+        end_seconds = np.minimum(end_seconds, seconds + MAX_FRAME_SECONDS)
 
         def take(part: slice) -> Planes:
             return flow_stacks(planes, chosen[part], pairs)
@@ -157,6 +162,6 @@ class ChunkBuilder:
     def _until(self, index: int) -> float:
         """When the frame gives way to the next one."""
         frame = self._frames[index]
-        if index + 1 < len(self._frames):
-            return min(self._frames[index + 1].seconds, frame.seconds + MAX_FRAME_SECONDS)
-        return frame.seconds + frame.duration_seconds
+        last = index + 1 == len(self._frames)
+        until_seconds = frame.seconds + frame.duration_seconds if last else self._frames[index + 1].seconds
+        return min(until_seconds, frame.seconds + MAX_FRAME_SECONDS)

@@ -48,7 +48,7 @@ def _steps(
     yield from builder.finish()
     yield from sound.finish()
     if sound.padded:
-        warnings.append(f"sound is shorter than one example of {EXAMPLE_SECONDS} s: padded with silence")
+        warnings.append(f"{sound.padded} sound shorter than one example of {EXAMPLE_SECONDS} s: padded with silence")
 
 
 def _decode(

@@ -16,7 +16,7 @@ class SoundSteps:
     """Sound in, log-mel examples out, with their times."""
 
     def __init__(self) -> None:
-        self.padded = False
+        self.padded = 0  # examples that were filled up with silence
         self._examples = LogMelStream()
         self._expected_seconds: float | None = None  # of the next block
 
@@ -32,7 +32,7 @@ class SoundSteps:
     def finish(self) -> Iterator[Steps]:
         """The last example."""
         yield from self._steps(self._examples.finish())
-        self.padded |= self._examples.padded
+        self.padded += self._examples.padded
 
     def _steps(self, examples: NDArray[np.float32]) -> Iterator[Steps]:
         """The examples (T, 96, 64) just made, with their times."""

@@ -1,7 +1,9 @@
 """Weights files in, checked tensors out: safetensors and npz, never a pickle."""
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -25,7 +27,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    except (SafetensorError, ValueError, OSError, EOFError) as error:
+    except (SafetensorError, BadZipFile, zlib.error, ValueError, TypeError, KeyError, OSError, EOFError) as error:
         raise ModelError(f"weights file {path} is damaged: {error}") from error
     raise ModelError(
         f"weights file {path} is neither .safetensors nor .npz: pickled checkpoints can run code and are not "

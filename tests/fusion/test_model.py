@@ -98,6 +98,12 @@ def test_a_stream_alone_is_the_same_as_among_others(pocket: Model, clip: Path) -
     np.testing.assert_allclose(result.vector, pocket.embed(clip).stream("temporal"), atol=1e-6)
 
 
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_holds_at_least_one_step(pocket: Model, clip: Path, batch_size: int) -> None:
+    with pytest.raises(tristream.UsageError, match="batch_size must be at least 1"):
+        pocket.embed(clip, batch_size=batch_size)
+
+
 def test_different_videos_differ(pocket: Model, clip: Path, make_video: MakeVideo, tmp_path: Path) -> None:
     other = pocket.embed(make_video(tmp_path / "other.mkv", seconds=3, fps=20, seed=5))
     assert np.abs(other.stream("spatial") - pocket.embed(clip).stream("spatial")).max() > 1e-4
@@ -136,11 +142,11 @@ def test_saved_and_loaded_it_is_the_same_model(pocket: Model, clip: Path, tmp_pa
 @pytest.fixture(scope="module")
 def saved(pocket: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "saved"
-    pocket.save(folder)
+    pocket.save(folder, card="# a card\n")
     return folder
 
 
-@pytest.mark.parametrize("name", ["spatial.safetensors", "audio.safetensors"])
+@pytest.mark.parametrize("name", ["spatial.safetensors", "audio.safetensors", "README.md"])
 def test_a_changed_byte_is_refused(saved: Path, tmp_path: Path, name: str) -> None:
     shutil.copytree(saved, tmp_path / "copy")
     path = tmp_path / "copy" / name
@@ -157,7 +163,7 @@ def test_a_changed_byte_is_refused(saved: Path, tmp_path: Path, name: str) -> No
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 2}, "format 2"),
+        ({"format_version": 2, "of": "the future"}, "format 2.*update tristream"),
         ({"surprise": 1}, "unknown keys"),
         ({"architecture": {"spatial": {"backbone": 3}}}, "backbone must be str"),
         ({"architecture": {"sampling": {"strategy": "psychic"}}}, "must be one of"),

@@ -88,10 +88,44 @@ def test_pockets_random_weights_are_no_news_where_they_are_not_used(tmp_path: Pa
     """Untrained is what is used, not where the architecture came from."""
     overrides = Overrides(streams=("spatial",), backbone="resnet18", recurrent="mean")
     assert find_model("pocket", overrides).warning == ""
-    with pytest.raises(ModelError, match="--untrained"):  # a part that pocket has no random weights for
-        find_model("pocket", Overrides(recurrent="lstm"))
+    changed = find_model("pocket", Overrides(recurrent="lstm"))  # as random as what it replaces
+    assert changed.warning == "untrained weights"
     partly = find_model("pocket", Overrides(spatial_weights=weights_file(tmp_path)))
     assert partly.warning.startswith("untrained weights (spatial.recurrent, temporal.cnn")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        Overrides(sampling="psychic"),  # type: ignore[arg-type]
+        Overrides(recurrent="transformer"),  # type: ignore[arg-type]
+        Overrides(flow="magic"),  # type: ignore[arg-type]
+    ],
+)
+def test_names_that_are_none(overrides: Overrides) -> None:
+    with pytest.raises(UsageError, match="must be one of"):
+        find_model("pocket", overrides)
+
+
+def test_streams_given_as_one_word() -> None:
+    with pytest.raises(UsageError, match=r"streams must be a sequence of names, as in \('spatial',\)"):
+        find_model("pocket", Overrides(streams="spatial"))  # type: ignore[arg-type]
+
+
+def test_a_hub_repository_is_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def download(repository: str, **_: object) -> str:
+        asked.append(repository)
+        if repository != "owner/name":
+            raise OSError("no network")
+        return str(SHIPPED / "pocket")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert find_model("hf:owner/name").model_id == find_model("pocket").model_id
+    with pytest.raises(ModelError, match=r"hf:other/name cannot be downloaded: no network"):
+        find_model("hf:other/name")
+    assert asked == ["owner/name", "other/name"]
 
 
 def test_a_weights_file_for_nothing_is_refused(tmp_path: Path) -> None:

@@ -75,17 +75,17 @@ def test_where_frames_are_few_every_one_is_a_step(count: int, eager: bool) -> No
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.integers(2, 150), st.booleans(), st.floats(0.5, 40))
-def test_stacks_reach_over_the_ends_of_chunks(count: int, eager: bool, window_seconds: float) -> None:
+@given(st.integers(2, 150), st.booleans(), st.floats(0.5, 40), st.integers(1, 10))
+def test_stacks_reach_over_the_ends_of_chunks(count: int, eager: bool, window_seconds: float, pairs: int) -> None:
     """However a video is cut into chunks, a step's stack is what the whole video's flow gives."""
     times = [i / 10 for i in range(count)]
-    made, _ = build(times, plan(window_seconds, max_steps=1000), eager)
+    made, _ = build(times, plan(window_seconds, max_steps=1000, pairs=pairs), eager)
     seconds, stacks = of(made, "temporal")
     engine = CountingEngine()
     blank = FlowFrame(np.zeros((SIDE, SIDE), np.uint8))
     planes = [centred_planes(engine(blank, blank)) for _ in range(count - 1)]
     np.testing.assert_allclose(seconds, times)
-    np.testing.assert_array_equal(stacks, flow_stacks(planes, np.arange(count), 10))
+    np.testing.assert_array_equal(stacks, flow_stacks(planes, np.arange(count), pairs))
 
 
 def test_a_long_video_is_sampled_clip_by_clip() -> None:
@@ -127,6 +127,8 @@ def test_a_gap_in_time_gives_one_frame_ten_seconds_at_most() -> None:
     made, _ = build([0.0, 0.04, 500.0, 500.04], plan(), eager=False)
     ends = np.concatenate([step.end_seconds for step in made if step.stream == "spatial"])
     np.testing.assert_allclose(ends, [0.04, 10.04, 500.04, 500.08])
+    for step in (step for step in made if step.stream == "temporal"):
+        assert (step.end_seconds - step.start_seconds <= 20).all()
 
 
 @pytest.mark.parametrize(
