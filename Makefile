@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VIDEO ?=
+export VIDEO
 JOBS ?= 2
 
 .PHONY: demo test check format clean
@@ -15,7 +16,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 demo: $(STAMP)  ## embed a short sample video, or VIDEO=path, and show the result
-	$(BIN)/python docs/demo.py $(if $(VIDEO),'$(VIDEO)')
+	$(BIN)/python docs/demo.py $(if $(VIDEO),"$$VIDEO")
 
 test: $(STAMP)  ## the test suite
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
