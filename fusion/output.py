@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tristream.fusion.export import JsonLines, write_rows
-from tristream.fusion.parts import read_rows
+from tristream.fusion.parts import parts_of, read_rows
 from tristream.fusion.run import Sink
 from tristream.fusion.source import ModelSource
 from tristream.fusion.table import EmbeddingTable, remove_table
@@ -24,9 +24,12 @@ def open_output(
 ) -> Iterator[Sink]:
     """A sink for the rows of `paths`; a file is written from a data set beside it once all rows are there.
 
-    So a run into a file can be killed and resumed like any other.
+    So a run into a file can be killed and resumed like any other: the data set `FILE.partial` stays as long as a
+    file of `paths` has not been embedded (killed, `--limit`, failed), and while it is there the same command goes
+    on from it and writes the file again, without `overwrite`. It goes with the run that leaves nothing.
 
     Args:
+        overwrite: whether to begin anew; what is there stays until new rows are written.
         write: whether rows will come; without it nothing on the disk is touched.
 
     Raises:
@@ -41,22 +44,20 @@ def open_output(
     elif path.suffix in FILE_SUFFIXES:
         yield from _file(path, source, windows, paths, overwrite, write)
     else:
-        if overwrite and write:
-            remove_table(path)
-        with EmbeddingTable(path, source.model_id, windows, write=write) as table:
+        with EmbeddingTable(path, source.model_id, windows, write=write, overwrite=overwrite) as table:
             yield table
 
 
 def _file(
     path: Path, source: ModelSource, windows: Windows, paths: Sequence[str], overwrite: bool, write: bool
 ) -> Iterator[Sink]:
-    if path.exists() and not overwrite:
-        raise TableError(f"{path} exists: use another -o, or --overwrite to replace it")
     partial = path.with_name(path.name + ".partial")
-    with EmbeddingTable(partial, source.model_id, windows, write=write) as table:
+    if path.exists() and not (overwrite or parts_of(partial)):  # beside its parts, it is a result of this command
+        raise TableError(f"{path} exists: use another -o, or --overwrite to replace it")
+    with EmbeddingTable(partial, source.model_id, windows, write=write, overwrite=overwrite) as table:
         yield table
         table.flush()
-        if write:
+        if write and table.paths:
             write_rows(path, read_rows(partial, paths))
-    if write:
+    if write and all(table.holds_path(each) for each in paths):
         remove_table(partial)

@@ -78,6 +78,11 @@ def new_part(folder: Path) -> Path:
     return folder / f"part-{uuid4().hex}.parquet"
 
 
+def parts_of(folder: Path) -> list[Path]:
+    """The parts of a table; never a dot file, as the `._part-….parquet` that macOS lays beside each file."""
+    return sorted(entry for entry in folder.glob("*.parquet") if not entry.name.startswith("."))
+
+
 def is_left_over(entry: Path) -> bool:
     """Whether a file was being written when its run was killed."""
     return entry.name.startswith(".part-") and entry.name.endswith(".tmp")
@@ -120,7 +125,7 @@ def read_rows(folder: Path, paths: Iterable[str] | None = None) -> list[dict[str
         TableError: a part is damaged.
     """
     rows: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for part in sorted(folder.glob("*.parquet")):
+    for part in parts_of(folder):
         for row in to_rows(read_part(part)):
             rows[row["path"]].append(row)
     order = sorted(rows) if paths is None else dict.fromkeys(map(text_of, paths))
@@ -169,9 +174,9 @@ def replace_rows(part: Path, rows: list[dict[str, Any]], schema: pa.Schema | Non
 
 
 def is_table(folder: Path) -> bool:
-    """Whether a folder holds the parts of an embedding table and nothing else."""
+    """Whether a folder holds the parts of an embedding table and nothing else but dot files, as `.DS_Store`."""
     try:
-        return all(is_left_over(entry) or bool(about_part(entry)) for entry in folder.iterdir())
+        return all(entry.name.startswith(".") or bool(about_part(entry)) for entry in folder.iterdir())
     except (TableError, NotADirectoryError):
         return False
 

@@ -4,12 +4,14 @@ Parts are written to a temporary name, flushed and renamed. A path has one set o
 again (its content changed, or it had failed), its new rows replace the old ones in the same rename.
 """
 
+import errno
 import fcntl
 import os
-import shutil
+import warnings
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -24,6 +26,7 @@ from tristream.fusion.parts import (
     is_left_over,
     is_table,
     new_part,
+    parts_of,
     read_part,
     replace_rows,
     to_rows,
@@ -34,7 +37,10 @@ from tristream.fusion.windows import Windows
 from tristream.streams.errors import TableError
 
 FLUSH_SECONDS = 5.0  # results wait no longer than this, or
-FLUSH_SHARE = 0.02  # this share of the run so far: few parts in a long run, little lost in a short one
+FLUSH_SHARE = 0.02  # this share of the run so far: few parts in a long run, little lost in a short one; but
+FLUSH_MOST_SECONDS = 60.0  # never longer than this
+# What flock says where a file system has no such lock: NFS and FUSE mounts, on a folder that is open for reading.
+NO_LOCKS = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 @dataclass(frozen=True)
@@ -54,17 +60,23 @@ class EmbeddingTable:
         model_id: of the model whose embeddings go in.
         windows: how videos are cut into clips.
         write: whether rows will be put in; without it nothing is made, locked or cleaned up.
+        overwrite: whether to begin anew. What the table holds, of whatever model, is then not known here, but it
+            stays on the disk until the first new rows are written: a run that comes to nothing deletes nothing.
 
     Raises:
         TableError: the folder holds something else, a damaged part, another model's or other windows' rows,
             or another process is writing to it.
     """
 
-    def __init__(self, folder: Path, model_id: str, windows: Windows, *, write: bool = True) -> None:
+    def __init__(
+        self, folder: Path, model_id: str, windows: Windows, *, write: bool = True, overwrite: bool = False
+    ) -> None:
         self.folder = folder
         self.paths: dict[str, PathState] = {}
         self._content: dict[str, str] = {}  # sha256 -> a path that holds it, embedded
         self._waiting: dict[str, list[dict[str, Any]]] = {}  # path -> its rows
+        self._to_delete: list[Path] = []  # parts that the first new one replaces
+        self._last_read: tuple[Path, pa.Table] | None = None
         self._began = self._flushed = monotonic()
         self._schema: pa.Schema | None = None
         self._lock: int | None = None
@@ -77,7 +89,11 @@ class EmbeddingTable:
                 self._lock = _lock(folder)
                 _check_writable(folder)
             if write or folder.exists():
-                self._read(model_id, windows)
+                self._tidy()
+                if overwrite:
+                    self._to_delete = _parts_to_delete(folder)
+                else:
+                    self._read(model_id, windows)
         except BaseException as error:
             self._unlock()
             if isinstance(error, OSError):
@@ -114,6 +130,11 @@ class EmbeddingTable:
             return State.COPY
         return State.NEW if known is None else State.AGAIN
 
+    def holds_path(self, path: str) -> bool:
+        """Whether a path has been embedded, and its rows are on the disk."""
+        known = self.paths.get(text_of(path))
+        return known is not None and known.ok
+
     def begin(self, kind: TableKind) -> None:
         """Say what the rows to come have in common; before the first `put`."""
         self._schema = kind.schema()
@@ -123,7 +144,13 @@ class EmbeddingTable:
         path = self._content.get(content_sha256)
         if path is None:
             return []
-        return self._waiting.get(path) or to_rows(read_part(self.paths[path].part).filter(pc.field("path") == path))
+        return self._waiting.get(path) or to_rows(self._part(self.paths[path].part).filter(pc.field("path") == path))
+
+    def _part(self, part: Path) -> pa.Table:
+        """A part's rows; the last one is kept, as copies of a folder's files mostly lie in one part."""
+        if self._last_read is None or self._last_read[0] != part:
+            self._last_read = part, read_part(part)
+        return self._last_read[1]
 
     def put(self, rows: list[dict[str, Any]]) -> None:
         """Add all rows of one path; they are on the disk after the next flush."""
@@ -139,7 +166,8 @@ class EmbeddingTable:
     def flush_if_due(self) -> None:
         """Flush where rows have waited long enough."""
         now = monotonic()
-        if self._waiting and now - self._flushed > max(FLUSH_SECONDS, FLUSH_SHARE * (now - self._began)):
+        wait_seconds = min(max(FLUSH_SECONDS, FLUSH_SHARE * (now - self._began)), FLUSH_MOST_SECONDS)
+        if self._waiting and now - self._flushed > wait_seconds:
             self.flush()
 
     def flush(self) -> None:
@@ -148,6 +176,9 @@ class EmbeddingTable:
         Raises:
             TableError: the disk is full or the folder cannot be written to; what was there stays whole.
         """
+        if self._waiting:
+            self._delete_old()
+        self._last_read = None
         parts: defaultdict[Path, list[dict[str, Any]]] = defaultdict(list)
         new = new_part(self.folder)
         for path, rows in self._waiting.items():
@@ -160,12 +191,26 @@ class EmbeddingTable:
         self._waiting.clear()
         self._flushed = monotonic()
 
+    def _delete_old(self) -> None:
+        """Delete what is overwritten: before the first new part, as parts of two models could not be opened again."""
+        try:
+            while self._to_delete:
+                self._to_delete[-1].unlink(missing_ok=True)
+                self._to_delete.pop()
+        except OSError as error:
+            raise TableError(f"cannot delete {self._to_delete[-1]}: {error.strerror or error}") from error
+
+    def _tidy(self) -> None:
+        """Delete what runs that were killed have left half written."""
+        if self._lock is not None:
+            for entry in filter(is_left_over, list(self.folder.iterdir())):
+                entry.unlink()
+
     def _read(self, model_id: str, windows: Windows) -> None:
         for entry in sorted(self.folder.iterdir()):
-            if is_left_over(entry):
-                if self._lock is not None:
-                    entry.unlink()  # of a run that was killed
-            elif entry.suffix == ".parquet":
+            if entry.name.startswith("."):  # of the system, as `.DS_Store`
+                continue
+            if entry.suffix == ".parquet":
                 self._know(entry, model_id, windows)
             else:
                 raise TableError(f"{self.folder} holds {entry.name}, so it is no embedding table: use another -o")
@@ -201,16 +246,24 @@ def remove_table(folder: Path) -> None:
     """
     if not folder.exists():
         return
-    if not is_table(folder):
-        raise TableError(f"{folder} is not an embedding table, so it is not overwritten: use another -o")
+    parts = _parts_to_delete(folder)
     try:
         descriptor = _lock(folder)
         try:
-            shutil.rmtree(folder)
+            for part in [*parts, *filter(is_left_over, list(folder.iterdir()))]:
+                part.unlink()
+            with suppress(OSError):  # a `.DS_Store` is in it
+                folder.rmdir()
         finally:
             os.close(descriptor)
     except OSError as error:
         raise TableError(f"cannot delete the table {folder}: {error.strerror or error}") from error
+
+
+def _parts_to_delete(folder: Path) -> list[Path]:
+    if not is_table(folder):
+        raise TableError(f"{folder} is not an embedding table, so it is not overwritten: use another -o")
+    return parts_of(folder)
 
 
 def _lock(folder: Path) -> int:
@@ -221,7 +274,19 @@ def _lock(folder: Path) -> int:
     except BlockingIOError as error:
         os.close(descriptor)
         raise TableError(f"another process is writing to the table {folder}: wait for it, or use another -o") from error
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            os.close(descriptor)
+            raise
+        _warn_of_no_lock(folder)
     return descriptor
+
+
+@cache
+def _warn_of_no_lock(folder: Path) -> None:
+    """Once a folder: a run without a lock is better than none, as long as it is alone."""
+    text = f"the file system of {folder} has no locks: see to it that no other run writes to it at the same time"
+    warnings.warn(text, stacklevel=2)
 
 
 def _check_writable(folder: Path) -> None:

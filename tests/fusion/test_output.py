@@ -84,6 +84,47 @@ def test_a_run_into_a_file_that_was_stopped_goes_on(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
+@pytest.mark.parametrize("ok", [True, False])
+def test_a_run_into_a_file_that_left_files_or_failed_goes_on(tmp_path: Path, ok: bool) -> None:
+    path = tmp_path / "rows.jsonl"
+    with open_output(str(path), SOURCE, WINDOWS, PATHS, overwrite=False) as sink:
+        _put(sink, "/a.avi")
+        if not ok:
+            sink.put(rows_for("/b.avi", ok=False))
+    assert len(path.read_text().splitlines()) == (3 if ok else 4)
+    with open_output(str(path), SOURCE, WINDOWS, PATHS, overwrite=False) as sink:
+        assert sink.state("/a.avi", content_of("/a.avi"), False) is State.DONE
+        _put(sink, "/b.avi")
+    assert [json.loads(line)["path"] for line in path.read_text().splitlines()] == ["/b.avi"] * 3 + ["/a.avi"] * 3
+    assert [entry.name for entry in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["table", "rows.jsonl"])
+def test_a_run_that_fails_or_has_nothing_to_do_overwrites_nothing(tmp_path: Path, name: str) -> None:
+    output = tmp_path / name
+    _write(output, *PATHS)
+    before = _stamps(output) if output.is_dir() else output.read_bytes()
+    with (
+        pytest.raises(UsageError),
+        open_output(str(output), SOURCE, WINDOWS, PATHS, overwrite=True),
+    ):
+        raise UsageError("no such backbone")
+    with open_output(str(output), SOURCE, WINDOWS, [], overwrite=True):
+        pass
+    assert (_stamps(output) if output.is_dir() else output.read_bytes()) == before
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_overwrite_begins_a_partial_anew_too(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    _write(path, "/a.avi")
+    with pytest.raises(UsageError), open_output(str(path), SOURCE, WINDOWS, PATHS, overwrite=True):
+        raise UsageError("no such backbone")
+    assert {row["path"] for row in read_rows(tmp_path / "rows.jsonl.partial")} == {"/a.avi"}
+    _write(path, "/b.avi", overwrite=True)
+    assert {json.loads(line)["path"] for line in path.read_text().splitlines()} == {"/b.avi"}
+
+
 def test_an_existing_file_is_replaced_only_when_told(tmp_path: Path) -> None:
     path = tmp_path / "rows.npz"
     path.write_bytes(b"old")

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tristream.fusion import table as table_module
 from tristream.fusion.parts import is_table, read_rows
 from tristream.fusion.state import State
 from tristream.fusion.table import EmbeddingTable, remove_table
@@ -422,6 +424,100 @@ def test_what_is_no_table_is_neither_written_to_nor_deleted(tmp_path: Path) -> N
     assert [path.name for path in photos.iterdir()] == ["cat.parquet"]
     with pytest.raises(TableError, match="is a file, not the folder of a table"):
         _open(photos / "cat.parquet")
+
+
+def test_overwriting_keeps_the_old_rows_until_new_ones_are_written(tmp_path: Path) -> None:
+    _put(tmp_path, rows_for("/a.avi"))
+    _put(tmp_path, rows_for("/b.avi"))
+    old = sorted(tmp_path.iterdir())
+    (tmp_path / ".DS_Store").touch()
+    with EmbeddingTable(tmp_path, "ba9876543210", Windows(4.0, 4.0), overwrite=True) as table:
+        assert table.state("/a.avi", content_of("/a.avi"), False) is State.NEW
+    assert sorted(tmp_path.glob("*")) == [tmp_path / ".DS_Store", *old]
+    table = EmbeddingTable(tmp_path, "ba9876543210", WINDOWS, overwrite=True)
+    table.begin(replace(KIND, model_id="ba9876543210"))
+    table.put(rows_for("/c.avi"))
+    _crash(table)
+    assert sorted(tmp_path.glob("[!.]*")) == old
+    with EmbeddingTable(tmp_path, "ba9876543210", WINDOWS, overwrite=True) as table:
+        table.begin(replace(KIND, model_id="ba9876543210"))
+        table.put(rows_for("/c.avi"))
+    assert set(_content(tmp_path)) == {"/c.avi"}
+    assert (tmp_path / ".DS_Store").exists()
+
+
+def test_overwriting_that_is_killed_leaves_a_table_that_can_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _put(tmp_path, rows_for("/a.avi"))
+
+    def die(*_: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as dying:
+        dying.setattr("tristream.fusion.table.replace_rows", die)
+        table = EmbeddingTable(tmp_path, "ba9876543210", WINDOWS, overwrite=True)
+        table.put(rows_for("/c.avi"))
+        with pytest.raises(MemoryError):
+            table.flush()
+        _crash(table)
+    EmbeddingTable(tmp_path, "ba9876543210", WINDOWS).__exit__(None, None, None)
+
+
+def test_dot_files_of_the_system_are_no_part(tmp_path: Path) -> None:
+    _put(tmp_path, rows_for("/a.avi"))
+    (part,) = tmp_path.iterdir()
+    for name in (".DS_Store", f"._{part.name}"):
+        (tmp_path / name).write_bytes(b"Mac OS X")
+    assert is_table(tmp_path)
+    _put(tmp_path, rows_for("/b.avi"))
+    assert set(_content(tmp_path)) == {"/a.avi", "/b.avi"}
+    remove_table(tmp_path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".DS_Store", f"._{part.name}"]
+
+
+def test_rows_wait_for_a_minute_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("tristream.fusion.table.monotonic", lambda: now[0])
+    with _open(tmp_path) as table:
+        now[0] = 1e6  # a run of 12 days
+        table.put(rows_for("/a.avi"))
+        assert set(_content(tmp_path)) == {"/a.avi"}
+        now[0] += 59
+        table.put(rows_for("/b.avi"))
+        assert set(_content(tmp_path)) == {"/a.avi"}
+        now[0] += 2
+        table.flush_if_due()
+        assert set(_content(tmp_path)) == {"/a.avi", "/b.avi"}
+
+
+@pytest.mark.parametrize("number", [errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_warned_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.warns(UserWarning, match="has no locks: see to it that no other run writes"):
+        _put(tmp_path, rows_for("/a.avi"))
+    _put(tmp_path, rows_for("/b.avi"))
+    assert set(_content(tmp_path)) == {"/a.avi", "/b.avi"}
+
+
+def test_copies_out_of_one_part_read_it_once_and_see_it_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _put(tmp_path, rows_for("/a.avi"), rows_for("/b.avi"), rows_for("/c.avi"))
+    reads: list[Path] = []
+    read = table_module.read_part
+    with _open(tmp_path) as table:
+        monkeypatch.setattr(table_module, "read_part", lambda part: reads.append(part) or read(part))
+        for path in ("/a.avi", "/b.avi"):
+            assert {row["path"] for row in table.holds(content_of(path))} == {path}
+        assert len(reads) == 1
+        table.put(rows_for("/b.avi", "new"))
+        table.flush()
+        assert {row["content_sha256"] for row in table.holds(content_of("new"))} == {content_of("new")}
+        assert table.holds(content_of("/b.avi")) == []
 
 
 def test_a_table_can_be_deleted(tmp_path: Path) -> None:
