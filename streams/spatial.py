@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import timm
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
@@ -117,6 +118,8 @@ def _download(config: SpatialConfig) -> nn.Module:
     Raises:
         ModelError: the weights cannot be had, for whatever reason: network, no such weights, a full disk.
     """
+    before = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()  # a line for each of a dozen tries, where one error says it all
     try:
         return _create(config, pretrained=True)
     except UsageError:
@@ -126,6 +129,8 @@ def _download(config: SpatialConfig) -> nn.Module:
             f"no weights reachable for {config.backbone}; pass --spatial-weights FILE or --untrained "
             f"({type(error).__name__}: {error})"
         ) from error
+    finally:
+        hub_logging.set_verbosity(before)
 
 
 def _close_matches(name: str) -> str:
