@@ -44,8 +44,13 @@ def rows_of(result: VideoEmbedding, path: str, content_sha256: str) -> list[dict
 
 
 def moved(rows: list[dict[str, Any]], path: str) -> list[dict[str, Any]]:
-    """The rows of the same content under another path."""
-    return [row | {"path": text_of(path)} for row in rows]
+    """The rows of the same content under another path, which an error then names as well."""
+    there = text_of(path)
+    return [row | {"path": there, "error": _about(row["error"], row["path"], there)} for row in rows]
+
+
+def _about(error: str | None, path: str, other: str) -> str | None:
+    return None if error is None else error.replace(path, other)
 
 
 def _row(

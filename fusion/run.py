@@ -46,7 +46,7 @@ class Summary:
     done_before: int = 0
     failed: int = 0
     failed_before: int = 0
-    left: int = 0  # beyond --limit
+    left: int = 0  # beyond --limit, not looked at
     warned: int = 0
     clips: int = 0
     media_seconds: float = 0.0
@@ -96,14 +96,21 @@ def run(
 ) -> Summary:
     """Embed the files that need it and put their rows into the sink.
 
+    Args:
+        limit: how many files to embed or copy at most; those after them are not even read, and count as left.
+
     Raises:
         ModelError, UsageError: the model cannot be loaded.
         TableError: the rows cannot be written.
     """
     with Workers[Planned](job, jobs=jobs, timeout_seconds=timeout_seconds) as workers:
         batch = _Run(sink, workers, on_result)
-        for planned in plan(paths, sink, retry_failed=retry_failed):
-            batch.take(planned, limit)
+        rest = iter(paths)
+        for planned in plan(rest, sink, retry_failed=retry_failed):
+            batch.take(planned)
+            if batch.taken == limit:
+                break
+        batch.leave(sum(1 for _ in rest))
         batch.finish()
     return batch.summary
 
@@ -113,26 +120,30 @@ class _Run:
 
     def __init__(self, sink: Sink, workers: Workers[Planned], on_result: Callable[[Summary], None]) -> None:
         self.summary = Summary()
+        self.taken = 0  # files that were not done before
         self._sink = sink
         self._workers = workers
         self._on_result = on_result
         self._twins: dict[str, list[Planned]] = {}  # content in flight -> its other paths
-        self._taken = 0
         self._begun = False
         self._began = monotonic()
 
-    def take(self, planned: Planned, limit: int | None) -> None:
+    def take(self, planned: Planned) -> None:
         """Deal with one file; returns once a worker has it."""
         self.summary.total += 1
         if planned.state is State.DONE:
             self.summary.done_before += 1
         elif planned.state is State.FAILED:
             self.summary.failed_before += 1
-        elif limit is not None and self._taken >= limit:
-            self.summary.left += 1
         else:
-            self._taken += 1
+            self.taken += 1
             self._start(planned)
+        self._report()
+
+    def leave(self, count: int) -> None:
+        """Count files for which there is another run."""
+        self.summary.total += count
+        self.summary.left += count
         self._report()
 
     def finish(self) -> None:
@@ -171,7 +182,8 @@ class _Run:
         self._report()
 
     def _copy(self, rows: list[dict[str, Any]], planned: Planned) -> None:
-        self._sink.put(moved(rows, planned.path))
+        rows = moved(rows, planned.path)
+        self._sink.put(rows)
         if rows[0]["status"] == "ok":
             self.summary.copied += 1
         else:

@@ -29,7 +29,8 @@ def find_inputs(names: Iterable[str]) -> Inputs:
     """The files that these names stand for.
 
     A name is a file, a folder (searched through for media files), a glob, a `.txt` list (a path a line) or
-    `.csv` list (column `path`, or the first), or `-` for a list on standard input. A file that a list names
+    `.csv` list (column `path`, or the first; where none is called `path`, a first row that names no file is passed
+    over as a header if the second row names one), or `-` for a list on standard input. A file that a list names
     need not exist: it becomes a failed row, as one bad line should not stop a long run.
 
     Raises:
@@ -89,11 +90,14 @@ def _rows(lines: Iterable[str], folder: Path) -> Iterator[Path]:
     rows = csv.reader(lines)
     header = next(rows, [])
     column = header.index("path") if "path" in header else 0
-    if "path" not in header and header:
-        yield _beside(folder, header[0])
-    for row in rows:
-        if len(row) > column and row[column].strip():
-            yield _beside(folder, row[column].strip())
+    paths = (_beside(folder, row[column].strip()) for row in rows if len(row) > column and row[column].strip())
+    if "path" not in header and header and header[0].strip():
+        first, second = _beside(folder, header[0].strip()), next(paths, None)
+        if second is None or first.is_file() or not second.is_file():
+            yield first
+        if second is not None:
+            yield second
+    yield from paths
 
 
 def _beside(folder: Path, text: str) -> Path:

@@ -97,6 +97,7 @@ def embed_video(
     from tristream.fusion.run import plan, run
     from tristream.fusion.source import Overrides, find_model
     from tristream.fusion.windows import Windows
+    from tristream.streams.errors import UsageError
     from tristream.streams.inputs import find_inputs
     from tristream.tools.report import dry_run_of, progress_of, tell
 
@@ -118,6 +119,8 @@ def embed_video(
     found = find_inputs(inputs)
     if found.passed_over:
         say(f"{found.passed_over} files in the folders have no suffix of a video or sound file and were passed over")
+    if not found.paths:
+        raise UsageError("no video or sound file in the inputs: name files, or a folder, glob or list that has some")
     job = Job(source, windows, batch_size, device, dtype)
     jobs = min(jobs or cores(), max(1, len(found.paths)))
     with open_output(output, source, windows, found.paths, overwrite=overwrite, write=not dry_run) as sink:

@@ -62,7 +62,7 @@ def tell(summary: Summary, output: str) -> None:
         say(f"… and {len(summary.errors) - ERRORS_SHOWN} more; the rows with status=error tell")
     where = "standard output" if output == "-" else output
     parts = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    say(f"{_number(summary.total, 'video')}: {parts} -> {where}" if parts else "no video or sound file in the inputs")
+    say(f"{_number(summary.total, 'video')}: {parts} -> {where}")
     if summary.embedded:
         say(f"{_number(summary.clips, 'clip')} in {summary.seconds:.1f} s: {speed_of(summary)}")
     elif summary.done_before + summary.failed_before == summary.total:

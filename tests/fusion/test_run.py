@@ -182,6 +182,35 @@ def test_a_file_that_is_not_there_is_a_failed_row_and_not_a_copy_of_another(tmp_
     assert sorted(error for _, error in summary.errors) == [f"no file at {tmp_path}/{name}.avi" for name in "ab"]
 
 
+def test_a_copy_of_a_failed_file_names_itself_in_its_error(tmp_path: Path) -> None:
+    class Failing(FakeWorkers):
+        def collect(self) -> list[tuple[Planned, VideoEmbedding]]:
+            key, path = self._busy.pop()
+            return [(key, VideoEmbedding(path, "m", error=f"{path} is damaged"))]
+
+    paths = [str(tmp_path / "a.avi"), str(tmp_path / "b.avi")]
+    for path in paths:
+        Path(path).write_text("bad")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(run_module, "Workers", Failing)
+        sink = MemorySink()
+        summary = _run(paths, sink)
+    assert [sink.rows[path]["error"] for path in paths] == [f"{path} is damaged" for path in paths]
+    assert summary.errors == [(path, f"{path} is damaged") for path in paths]
+
+
+def test_files_beyond_the_limit_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [str(tmp_path / f"{name}.avi") for name in "abcd"]
+    for path in paths:
+        Path(path).write_text(path)
+    read: list[Path] = []
+    monkeypatch.setattr(run_module, "sha256_of", lambda path: read.append(path) or str(path))
+    sink = MemorySink([{"path": paths[0], "content_sha256": paths[0], "status": "ok"}])
+    summary = _run(paths, sink, limit=1)
+    assert (summary.total, summary.done_before, summary.embedded, summary.left) == (4, 1, 1, 2)
+    assert read == [Path(path) for path in paths[:2]]
+
+
 def test_nothing_to_do_starts_no_worker(tmp_path: Path) -> None:
     path = tmp_path / "a.avi"
     path.write_text("good")

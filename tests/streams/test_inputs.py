@@ -60,11 +60,26 @@ def test_a_text_list_is_relative_to_itself_with_comments(folder: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    "text", ["path,label\nb.avi,x\ndeep/c.mkv,y\n", "label,path\nx,b.avi\ny,deep/c.mkv\n", "b.avi,1\ndeep/c.mkv,2\n"]
+    "text",
+    [
+        "path,label\nb.avi,x\ndeep/c.mkv,y\n",
+        "label,path\nx,b.avi\ny,deep/c.mkv\n",
+        "b.avi,1\ndeep/c.mkv,2\n",
+        "video,label\nb.avi,x\ndeep/c.mkv,y\n",
+    ],
 )
 def test_a_csv_list_gives_its_path_column_or_the_first(text: str, folder: Path) -> None:
     (folder / "list.csv").write_text(text)
     assert find_inputs([str(folder / "list.csv")]).paths == (str(folder / "b.avi"), str(folder / "deep/c.mkv"))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("gone.avi\n", ["gone.avi"]), ("gone.avi\nlost.avi\nb.avi\n", ["gone.avi", "lost.avi", "b.avi"]), ("", [])],
+)
+def test_a_csv_row_is_no_header_just_because_its_file_is_gone(text: str, names: list[str], folder: Path) -> None:
+    (folder / "list.csv").write_text(text)
+    assert find_inputs([str(folder / "list.csv")]).paths == tuple(str(folder / name) for name in names)
 
 
 def test_standard_input_is_a_list(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
