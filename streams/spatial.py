@@ -1,6 +1,7 @@
 """The spatial stream's CNN: frames (B, H, W, 3) uint8 RGB -> (B, 3, H, W) -> timm backbone -> (B, F)."""
 
 import difflib
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any, cast
@@ -119,7 +120,7 @@ def _download(config: SpatialConfig) -> nn.Module:
         ModelError: the weights cannot be had, for whatever reason: network, no such weights, a full disk.
     """
     before = hub_logging.get_verbosity()
-    hub_logging.set_verbosity_error()  # a line for each of a dozen tries, where one error says it all
+    hub_logging.set_verbosity(logging.ERROR)  # a line for each of a dozen tries, where one error says it all
     try:
         return _create(config, pretrained=True)
     except UsageError:
