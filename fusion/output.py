@@ -26,7 +26,8 @@ def open_output(
 
     So a run into a file can be killed and resumed like any other: the data set `FILE.partial` stays as long as a
     file of `paths` has not been embedded (killed, `--limit`, failed), and while it is there the same command goes
-    on from it and writes the file again, without `overwrite`. It goes with the run that leaves nothing.
+    on from it and writes the file again, without `overwrite`. It goes with the run that leaves nothing. Rows in
+    it of files that are no longer among `paths` come last in the file.
 
     Args:
         overwrite: whether to begin anew; what is there stays until new rows are written.
@@ -57,7 +58,8 @@ def _file(
     with EmbeddingTable(partial, source.model_id, windows, write=write, overwrite=overwrite) as table:
         yield table
         table.flush()
+        files = [*paths, *sorted(table.paths)]
         if write and table.paths:
-            write_rows(path, read_rows(partial, paths))
-    if write and all(table.holds_path(each) for each in paths):
+            write_rows(path, read_rows(partial, files))
+    if write and all(table.holds_path(file) for file in files):
         remove_table(partial)

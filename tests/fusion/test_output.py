@@ -99,6 +99,14 @@ def test_a_run_into_a_file_that_left_files_or_failed_goes_on(tmp_path: Path, ok:
     assert [entry.name for entry in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
+def test_other_inputs_into_a_file_that_is_not_done_lose_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    _write(path, "/a.avi")
+    with open_output(str(path), SOURCE, WINDOWS, ["/c.avi"], overwrite=False) as sink:
+        _put(sink, "/c.avi")
+    assert [json.loads(line)["path"] for line in path.read_text().splitlines()] == ["/c.avi"] * 3 + ["/a.avi"] * 3
+
+
 @pytest.mark.parametrize("name", ["table", "rows.jsonl"])
 def test_a_run_that_fails_or_has_nothing_to_do_overwrites_nothing(tmp_path: Path, name: str) -> None:
     output = tmp_path / name
