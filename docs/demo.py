@@ -75,9 +75,9 @@ def thumbnails(path: Path, seconds: list[float]) -> list[Picture]:
     return pictures
 
 
-def likeness(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Cosines (N, N) between clips, of what sets each apart from their mean."""
-    centred = vectors - vectors.mean(axis=0)
+def likeness(vectors: NDArray[np.float32], has: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Cosines (N, N) between the clips that have a stream, of what sets each apart from their mean; 0 for others."""
+    centred = np.where(has[:, None], vectors - vectors[has].mean(axis=0), 0)
     unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     cosines: NDArray[np.float64] = unit @ unit.T
     return cosines
@@ -115,9 +115,10 @@ def main() -> None:
     rows = rows[:: -(-len(rows) // 24)]  # what fits into a picture
     vectors = np.array([row["embedding"] for row in rows], np.float32)
     print(f"{video}: {len(rows)} clips, {vectors.shape[1]} numbers each, in {table}/")
-    present = {name: all(row[f"has_{name}"] for row in rows) for name in ("spatial", "temporal", "audio")}
+    present = {name: np.array([row[f"has_{name}"] for row in rows]) for name in ("spatial", "temporal", "audio")}
     parts = np.split(vectors, len(present), axis=1)
-    tables = {name: likeness(part) for (name, has), part in zip(present.items(), parts, strict=True) if has}
+    streams = zip(present.items(), parts, strict=True)
+    tables = {name: likeness(part, has) for (name, has), part in streams if has.any()}
     for row, *cosines in zip(rows, *(table[0] for table in tables.values()), strict=True):
         alike = "  ".join(f"{name} {cosine:+.2f}" for name, cosine in zip(tables, cosines, strict=True))
         print(f"  {row['start_seconds']:6.2f}-{row['end_seconds']:6.2f} s   like the first clip: {alike}")
