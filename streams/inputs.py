@@ -38,7 +38,7 @@ def find_inputs(names: Iterable[str]) -> Inputs:
     """
     counts = {"other": 0}
     paths = (path for name in names for path in _expand(name, counts))
-    return Inputs(tuple(dict.fromkeys(str(path.absolute()) for path in paths)), counts["other"])
+    return Inputs(tuple(dict.fromkeys(str(path.parent.resolve() / path.name) for path in paths)), counts["other"])
 
 
 def _expand(name: str, counts: dict[str, int]) -> Iterator[Path]:

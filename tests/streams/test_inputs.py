@@ -99,3 +99,11 @@ def test_a_list_that_is_no_text_is_an_error(folder: Path) -> None:
     (folder / "list.txt").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(UsageError, match=r"list\.txt is not a text list"):
         find_inputs([str(folder / "list.txt")])
+
+
+def test_one_file_has_one_path_however_it_is_spelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.avi").touch()
+    monkeypatch.chdir(tmp_path / "sub")
+    found = find_inputs(["../a.avi", str(tmp_path / "a.avi"), "../sub/../a.avi"])
+    assert found.paths == (str(tmp_path.resolve() / "a.avi"),)

@@ -331,6 +331,7 @@ def test_a_signal_that_ends_politely_ends_like_ctrl_c(
     began = time.monotonic()
     while not psutil.Process(command.pid).children() and time.monotonic() - began < 30:
         time.sleep(0.05)
+    time.sleep(1)  # a worker ended while multiprocessing still unpacks it may print a traceback of its own
     command.send_signal(number)
     _, err = command.communicate(timeout=20)
     assert command.returncode == 130, err
