@@ -7,9 +7,9 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from tristream.streams.errors import UsageError
 
-SamplingStrategy = Literal["adaptive", "uniform", "every-nth", "segments"]
+SamplingStrategy = Literal["adaptive", "uniform", "every-nth", "segments", "first"]
 FlowEngineName = Literal["dis", "tvl1", "farneback", "raft", "codec"]
-RecurrentCell = Literal["gru", "lstm", "rnn", "mean"]
+RecurrentCell = Literal["gru", "lstm", "rnn", "mean", "convlstm"]
 StreamName = Literal["spatial", "temporal", "audio"]
 
 STREAM_NAMES: tuple[StreamName, ...] = get_args(StreamName)
@@ -22,6 +22,7 @@ class SamplingConfig:
     strategy: SamplingStrategy = "adaptive"
     max_steps: int = 180
     frame_jump: int = 5  # for every-nth: one frame in so many
+    repeat_last: bool = False  # repeat a clip's last step until it has max_steps
     # Frames nearer than 1/max_fps to the last one kept are passed over: 50 and 60 fps become 25 and 30,
     # so that a flow vector means about the same speed in every video, and a window's frames are bounded.
     max_fps: float = 40.0
@@ -46,15 +47,24 @@ class RecurrentConfig:
     bidirectional: bool = True
     attention_heads: int = 0  # self-attention over the steps before the recurrence (V.E); 0 is none
     dropout: float = 0.5
+    projection: tuple[int, ...] = ()  # dense layers with ReLU on each step, before the recurrence
+    dense: tuple[int, ...] = ()  # dense layers with ReLU after the recurrence; the last is the vector
+    per_step: bool = False  # the vector is the mean of the outputs at all steps, not the final state
+    filters: tuple[int, ...] = ()  # of each layer of a convlstm
 
 
 @dataclass(frozen=True)
 class SpatialConfig:
-    """Frames through a timm backbone; `backbone` is any timm model name, `architecture.tag` or plain."""
+    """Frames through a CNN: `backbone` is any timm model name, `architecture.tag` or plain, or one of our own.
+
+    Our own are `lrcn2024`, that recipe's convolutions, and `pixels`, no CNN: the picture itself.
+    """
 
     backbone: str = "inception_resnet_v2.tf_in1k"
     # Pad as TensorFlow does, for weights converted from it: timm's pad_type="same". Its tf_ models do anyway.
     same_padding: bool = False
+    pooling: Literal["average", "flatten"] = "average"  # of the last map: the backbone's own, or none (H·W·C)
+    size_pixels: int | None = None  # of the square picture; None is the backbone's own
     recurrent: RecurrentConfig = field(default_factory=RecurrentConfig)
 
 
@@ -71,7 +81,7 @@ class TemporalConfig:
 class AudioConfig:
     """Log-mel examples through an audio CNN."""
 
-    cnn: Literal["vggish", "small"] = "vggish"
+    cnn: Literal["vggish", "yamnet", "small"] = "vggish"
     recurrent: RecurrentConfig = field(default_factory=RecurrentConfig)
 
 
@@ -108,6 +118,10 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return value
     if dataclasses.is_dataclass(hint):
         return from_json(hint, value, where)  # type: ignore[arg-type]
+    if origin is tuple:  # only "tuple[X, ...]" occurs
+        if not isinstance(value, (list, tuple)):
+            raise UsageError(f"{where} must be a list, got {value!r}")
+        return tuple(_value(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if hint is float and type(value) is int:
         return float(value)
     if not (hint is Any or type(value) is (origin or hint)):
