@@ -2,10 +2,11 @@
 
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from tristream.streams.config import RecurrentConfig
 from tristream.streams.errors import UsageError
+from tristream.streams.initial import start_weights
 
 CELLS: dict[str, type[nn.GRU] | type[nn.LSTM] | type[nn.RNN]] = {
     "gru": nn.GRU,
@@ -18,16 +19,18 @@ class RecurrentEncoder(nn.Module):
     """Step features of several clips in, their stream vectors out; hides padding, packing and state layouts.
 
     The paper's (Tkachenko 2018, IV.E): a two-layer bidirectional GRU of 512 units a direction, the final
-    states of both directions of the last layer joined -> 1024. Dropout is on the input and between layers
-    (V.D); the one before the dense layer belongs to the head that training puts on top. Cell `mean` is the
-    mean of a clip's steps instead: no parameters, no dropout.
+    states of both directions of the last layer joined -> 1024. Dropout is on the recurrence's input, between
+    layers (V.D) and before each dense layer; the one before the classifier belongs to the head that training
+    puts on top. Around the recurrence there may be dense layers with ReLU: `projection` on each step before it
+    (CoReHAR, table 3: 1024, 768 -> 512), `dense` after it. With `per_step` the vector is the mean of the outputs
+    at a clip's steps. Cell `mean` is the mean of the step features instead: no parameters, no dropout.
 
     Attributes:
         vector_size: D, the length of a stream vector.
 
     Raises:
-        UsageError: an unknown cell, a size under 1, dropout outside [0, 1), attention heads that do not
-            divide F, or attention before `mean`.
+        UsageError: an unknown cell, a size under 1, dropout outside [0, 1), attention heads that do not divide
+            what attention sees, filters, or layers with parameters around `mean`.
     """
 
     def __init__(self, feature_size: int, config: RecurrentConfig) -> None:
@@ -35,22 +38,29 @@ class RecurrentEncoder(nn.Module):
         _check_config(feature_size, config)
         self.feature_size = feature_size
         self.vector_size = feature_size
+        self.per_step = config.per_step
         self.attention: StepAttention | None = None
         self.recurrence: nn.RNNBase | None = None
         if config.cell == "mean":
             return
-        self.vector_size = config.hidden * (2 if config.bidirectional else 1)
+        directions = 2 if config.bidirectional else 1
+        self.projection = _dense_layers(feature_size, config.projection, dropout=0.0)
         self.dropout = nn.Dropout(config.dropout)
+        projected = (feature_size, *config.projection)[-1]
         if config.attention_heads:
-            self.attention = StepAttention(feature_size, config.attention_heads)
+            self.attention = StepAttention(projected, config.attention_heads)
         self.recurrence = CELLS[config.cell](
-            feature_size,
+            projected,
             config.hidden,
             config.layers,
             batch_first=True,
             bidirectional=config.bidirectional,
             dropout=config.dropout if config.layers > 1 else 0.0,  # one layer has no "between", and PyTorch warns
         )
+        if isinstance(self.recurrence, nn.LSTM):
+            _keep_one_bias(self.recurrence)
+        self.dense = _dense_layers(directions * config.hidden, config.dense, config.dropout)
+        self.vector_size = (directions * config.hidden, *config.dense)[-1]
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The stream vectors (B, D) float32 of `features` (B, T, F), of which clip b has `lengths[b]` steps.
@@ -63,16 +73,48 @@ class RecurrentEncoder(nn.Module):
         self._check(features, lengths)
         if len(lengths) == 0:
             return features.new_zeros(0, self.vector_size, dtype=torch.float32)
-        features = features[:, : int(lengths.max())]  # padding that no clip reaches costs nothing
-        steps = torch.arange(features.shape[1], device=features.device)
-        padding = steps >= lengths.to(features.device)[:, None]  # (B, T)
-        features = features.masked_fill(padding[..., None], 0.0)  # NaN times an attention weight of 0 is NaN
+        features, padding = _trimmed(features, lengths)
+        if self.recurrence is None or self.per_step:
+            return _mean(self._each_step(features, padding, lengths), lengths)
+        _, state = self._recur(self.recurrence, features, padding, lengths)
+        vectors: torch.Tensor = self.dense(_final_states(self.recurrence, state))
+        return vectors.float()
+
+    def outputs(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """The outputs (B, T, D) float32 at each step, dense layers included; zero beyond a clip's length.
+
+        A head that lets the steps vote classifies these; with `per_step` their mean is the vector.
+
+        Raises:
+            UsageError: as forward.
+        """
+        self._check(features, lengths)
+        steps = features.shape[1]
+        if len(lengths) == 0:
+            return features.new_zeros(0, steps, self.vector_size, dtype=torch.float32)
+        features, padding = _trimmed(features, lengths)
+        outputs = self._each_step(features, padding, lengths)
+        return nn.functional.pad(outputs, (0, 0, 0, steps - outputs.shape[1]))
+
+    def _each_step(self, features: torch.Tensor, padding: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """The outputs (B, T, D) at the steps of trimmed features, zero in the padding."""
         if self.recurrence is None:
-            return _mean(features, lengths)
-        features = self.dropout(features.to(next(self.parameters()).dtype))
+            return features.float()
+        packed, _ = self._recur(self.recurrence, features, padding, lengths)
+        states, _ = pad_packed_sequence(packed, batch_first=True)  # (B, T, hidden of both directions)
+        outputs: torch.Tensor = self.dense(states)
+        return outputs.float().masked_fill(padding[..., None], 0.0)
+
+    def _recur(
+        self, recurrence: nn.RNNBase, features: torch.Tensor, padding: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[PackedSequence, torch.Tensor]:
+        """The last layer's outputs at all steps, packed, and all layers' final states."""
+        features = features.to(next(self.parameters()).dtype)
+        features = self.dropout(self.projection(features))
         if self.attention is not None:
             features = self.attention(features, padding)
-        return _final_states(self.recurrence, features, lengths).float()
+        packed, state = recurrence(pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False))
+        return packed, state[0] if isinstance(state, tuple) else state  # an LSTM's state is (hidden, cell)
 
     def _check(self, features: torch.Tensor, lengths: torch.Tensor) -> None:
         """Refuse what is not (B, T, F) with lengths (B,) from 1 to T."""
@@ -109,18 +151,44 @@ class StepAttention(nn.Module):
         return normed
 
 
-def _final_states(recurrence: nn.RNNBase, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+def _dense_layers(size: int, sizes: tuple[int, ...], dropout: float) -> nn.Sequential:
+    """Dense layers with ReLU from `size` on, dropout before each; none leave their input as it is."""
+    layers: list[nn.Module] = []
+    for before, after in zip((size, *sizes), sizes, strict=False):
+        layers += [nn.Dropout(dropout), nn.Linear(before, after), nn.ReLU()]
+    dense = nn.Sequential(*layers)
+    start_weights(dense)
+    return dense
+
+
+def _keep_one_bias(lstm: nn.LSTM) -> None:
+    """Let one bias vector a gate be trained, as the papers and Keras count them.
+
+    PyTorch has two, that of the input and that of the state, which only ever occur as their sum. The second
+    stays, as cuDNN's layout has it, at zero and out of training.
+    """
+    for name, parameter in lstm.named_parameters():
+        if name.startswith("bias_hh"):
+            nn.init.zeros_(parameter).requires_grad_(False)
+
+
+def _trimmed(features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The features (B, T, F) up to the longest clip's end, zero in the padding, which is (B, T) bool."""
+    features = features[:, : int(lengths.max())]  # padding that no clip reaches costs nothing
+    steps = torch.arange(features.shape[1], device=features.device)
+    padding = steps >= lengths.to(features.device)[:, None]  # (B, T)
+    return features.masked_fill(padding[..., None], 0.0), padding  # NaN times an attention weight of 0 is NaN
+
+
+def _final_states(recurrence: nn.RNNBase, hidden: torch.Tensor) -> torch.Tensor:
     """The last layer's final states (B, D), those of both directions joined."""
-    packed = pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False)
-    _, state = recurrence(packed)
-    hidden = state[0] if isinstance(state, tuple) else state  # an LSTM's state is (hidden, cell)
     directions = 2 if recurrence.bidirectional else 1
     last: torch.Tensor = hidden[-directions:]  # (layers·directions, B, hidden) -> (directions, B, hidden)
     return last.transpose(0, 1).flatten(1)  # (B, D)
 
 
 def _mean(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """The mean (B, F) of each clip's steps; the padding is zero already."""
+    """The mean (B, D) of each clip's steps (B, T, D); the padding is zero already."""
     return features.float().sum(dim=1) / lengths.to(features.device)[:, None]
 
 
@@ -129,13 +197,17 @@ def _check_config(feature_size: int, config: RecurrentConfig) -> None:
     if config.cell != "mean" and config.cell not in CELLS:
         raise UsageError(f"recurrent cell must be one of {', '.join(CELLS)}, mean; got {config.cell!r}")
     sizes = {"feature_size": feature_size, "hidden": config.hidden, "layers": config.layers}
+    sizes |= {"projection": min(config.projection, default=1), "dense": min(config.dense, default=1)}
     for name, size in sizes.items():
         if size < 1:
             raise UsageError(f"{name} of a recurrent encoder must be at least 1, got {size}")
+    if config.filters:
+        raise UsageError(f"filters are those of a convlstm; {config.cell!r} has none, got {config.filters}")
     if not 0.0 <= config.dropout < 1.0:
         raise UsageError(f"dropout must be at least 0 and under 1, got {config.dropout}")
-    heads = config.attention_heads
-    if heads < 0 or (heads and feature_size % heads):
-        raise UsageError(f"attention_heads must divide the {feature_size} step features, got {heads}")
-    if heads and config.cell == "mean":
-        raise UsageError(f"cell 'mean' has no parameters: attention_heads must be 0, got {heads}")
+    heads, attended = config.attention_heads, (feature_size, *config.projection)[-1]
+    if heads < 0 or (heads and attended % heads):
+        raise UsageError(f"attention_heads must divide the {attended} step features, got {heads}")
+    for name in ("attention_heads", "projection", "dense"):
+        if config.cell == "mean" and (value := getattr(config, name)):
+            raise UsageError(f"cell 'mean' has no parameters: {name} must be none, got {value}")

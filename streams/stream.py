@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from tristream.streams.config import StreamName
-from tristream.streams.recurrent import RecurrentEncoder
+from tristream.streams.encoder import Encoder
 
 CLIPS_AT_ONCE = 16  # sequences that go through the recurrent encoder together
 
@@ -29,7 +29,7 @@ class Stream:
 
     name: StreamName
     cnn: StepCNN
-    recurrent: RecurrentEncoder
+    recurrent: Encoder
     device: str = "cpu"
 
     @torch.inference_mode()

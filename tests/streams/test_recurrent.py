@@ -21,8 +21,12 @@ CONFIGS = [
     RecurrentConfig("lstm", hidden=6, layers=2, bidirectional=True),
     RecurrentConfig("lstm", hidden=6, layers=1, bidirectional=False, attention_heads=1),
     RecurrentConfig("rnn", hidden=6, layers=3, bidirectional=True),
+    RecurrentConfig("lstm", hidden=6, layers=1, bidirectional=False, dense=(7, 5)),
+    RecurrentConfig("gru", hidden=6, layers=2, projection=(10, 6), attention_heads=3, per_step=True),
+    RecurrentConfig("lstm", hidden=6, layers=3, projection=(9, 7), dense=(5,), per_step=True, dropout=0.0),
     RecurrentConfig("mean"),
 ]
+PER_STEP = [config for config in CONFIGS if config.per_step]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,6 +58,10 @@ def parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+def trainable(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
 # Padding and batching
 
 
@@ -78,11 +86,33 @@ def test_padding_changes_nothing_and_a_batch_is_its_clips_one_by_one(
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    more=st.integers(0, 5),
+    fill=st.sampled_from([0.0, -1e30, float("nan")]),
+)
+@settings(deadline=None, max_examples=15)
+def test_each_clips_outputs_are_its_own_and_zero_beyond_it(
+    config: RecurrentConfig, lengths: list[int], more: int, fill: float
+) -> None:
+    network, sequences = encoder(config), clips(lengths)
+    steps = max(lengths) + more
+    with torch.inference_mode():
+        outputs = network.outputs(*padded(sequences, steps, fill))
+        alone = [network.outputs(clip[None], torch.tensor([len(clip)]))[0] for clip in sequences]
+    assert outputs.shape == (len(lengths), steps, network.vector_size)
+    assert outputs.dtype == torch.float32
+    for row, own in zip(outputs, alone, strict=True):
+        torch.testing.assert_close(row[: len(own)], own, atol=1e-5, rtol=0)
+        assert not row[len(own) :].any()
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_nan_beyond_a_clip_reaches_no_gradient(config: RecurrentConfig) -> None:
     network = encoder(config).train()
     features, lengths = padded(clips([3, 5]), 7, float("nan"))
     network(features.requires_grad_(), lengths).sum().backward()
-    grads = [features.grad, *(parameter.grad for parameter in network.parameters())]
+    grads = [features.grad, *(parameter.grad for parameter in network.parameters() if parameter.requires_grad)]
     assert all(grad is not None and torch.isfinite(grad).all() for grad in grads)
 
 
@@ -145,6 +175,51 @@ def test_mean_is_the_mean_of_each_clips_own_steps_in_training_too() -> None:
     assert parameters(network) == 0
 
 
+def test_per_step_the_vector_is_the_mean_of_the_outputs_at_a_clips_own_steps() -> None:
+    for config in PER_STEP:
+        network, sequences = encoder(config), clips([1, 4, 6])
+        features, lengths = padded(sequences, 8, float("nan"))
+        means = network.outputs(features, lengths).sum(dim=1) / lengths[:, None]
+        torch.testing.assert_close(network(features, lengths), means)
+
+
+def test_the_outputs_of_one_direction_end_with_the_vector() -> None:
+    network = encoder(RecurrentConfig("lstm", hidden=6, layers=1, bidirectional=False, dense=(5,)))
+    batch = padded(clips([3, 5]), 5, 0.0)
+    outputs = network.outputs(*batch)
+    torch.testing.assert_close(network(*batch), torch.stack([outputs[0, 2], outputs[1, 4]]))
+
+
+def test_corehars_layers_have_the_papers_sizes() -> None:
+    """Table 3: dense 1024 and 768 -> 512, three bidirectional layers of 512, dense 256 at each step."""
+    config = RecurrentConfig("lstm", 512, 3, projection=(1024, 768, 512), dense=(256,), per_step=True, dropout=0.0)
+    network = encoder(config, features=2048)
+    projection = (2048 + 1) * 1024 + (1024 + 1) * 768 + (768 + 1) * 512
+    gates = 4 * 512
+    recurrence = 2 * gates * (512 + 512 + 1) + 2 * 2 * gates * (1024 + 512 + 1)
+    assert trainable(network) == projection + recurrence + (1024 + 1) * 256
+    assert network.vector_size == 256
+
+
+def test_dense_layers_are_of_relu_with_dropout_before_each_but_none_in_the_projection() -> None:
+    network = encoder(RecurrentConfig("lstm", 6, 1, projection=(9, 7), dense=(5, 4), dropout=0.25))
+    kinds = [nn.Dropout, nn.Linear, nn.ReLU] * 2
+    assert [type(layer) for layer in network.dense] == kinds
+    assert [network.dense[0].p, network.dense[3].p, network.dropout.p] == [0.25] * 3
+    assert [network.projection[0].p, network.projection[3].p] == [0.0] * 2
+    assert network(*padded(clips([5]), 5, 0.0)).min() >= 0
+
+
+def test_an_lstm_trains_one_bias_vector_a_gate_as_keras_counts() -> None:
+    network = encoder(RecurrentConfig("lstm", hidden=32, layers=1, bidirectional=False), features=64).train()
+    assert trainable(network) == 4 * 32 * (64 + 32 + 1) == 12_416
+    second = [parameter for name, parameter in network.named_parameters() if "bias_hh" in name]
+    network(torch.randn(2, 3, 64), torch.tensor([3, 2])).sum().backward()
+    torch.optim.SGD([each for each in network.parameters() if each.requires_grad], lr=1.0).step()
+    assert len(second) == 1
+    assert not second[0].any()
+
+
 @pytest.mark.parametrize("config", CONFIGS[:-1], ids=str)
 def test_the_order_of_steps_matters(config: RecurrentConfig) -> None:
     clip = clips([6])[0][None]
@@ -184,7 +259,7 @@ def test_one_layer_has_dropout_on_its_input_and_warns_of_nothing() -> None:
     assert not torch.allclose(network(*batch), network(*batch))
 
 
-@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[2], CONFIGS[6]], ids=str)
+@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[2], *PER_STEP, CONFIGS[-1]], ids=str)
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
 def test_features_of_any_float_type_give_float32(config: RecurrentConfig, kind: torch.dtype) -> None:
     features, lengths = padded(clips([3, 5]), 5, 0.0)
@@ -195,7 +270,9 @@ def test_features_of_any_float_type_give_float32(config: RecurrentConfig, kind: 
 
 
 def test_a_batch_of_no_clips_gives_no_vectors() -> None:
-    assert encoder(CONFIGS[0])(torch.zeros(0, 0, FEATURES), torch.zeros(0, dtype=torch.int64)).shape == (0, 12)
+    nothing = torch.zeros(0, 0, FEATURES), torch.zeros(0, dtype=torch.int64)
+    assert encoder(CONFIGS[0])(*nothing).shape == (0, 12)
+    assert encoder(CONFIGS[0]).outputs(*nothing).shape == (0, 0, 12)
 
 
 # Refusals
@@ -221,7 +298,13 @@ def test_features_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
         (RecurrentConfig(hidden=-3), "hidden of a recurrent encoder must be at least 1, got -3"),
         (RecurrentConfig(attention_heads=3), "attention_heads must divide the 8 step features, got 3"),
         (RecurrentConfig(attention_heads=-1), "attention_heads must divide the 8 step features, got -1"),
+        (RecurrentConfig(projection=(9,), attention_heads=2), "must divide the 9 step features, got 2"),
         (RecurrentConfig("mean", attention_heads=2), "'mean' has no parameters"),
+        (RecurrentConfig("mean", projection=(4,)), "'mean' has no parameters: projection must be none"),
+        (RecurrentConfig("mean", dense=(4,)), "'mean' has no parameters: dense must be none"),
+        (RecurrentConfig(projection=(4, 0)), "projection of a recurrent encoder must be at least 1, got 0"),
+        (RecurrentConfig(dense=(-1, 4)), "dense of a recurrent encoder must be at least 1, got -1"),
+        (RecurrentConfig(filters=(4,)), "filters are those of a convlstm; 'gru' has none"),
         (RecurrentConfig(dropout=1.0), "dropout must be at least 0 and under 1, got 1.0"),
         (RecurrentConfig("transformer"), "one of gru, lstm, rnn, mean; got 'transformer'"),  # type: ignore[arg-type]
     ],
