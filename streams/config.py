@@ -12,6 +12,8 @@ FlowEngineName = Literal["dis", "tvl1", "farneback", "raft", "codec"]
 RecurrentCell = Literal["gru", "lstm", "rnn", "mean", "convlstm"]
 StreamName = Literal["spatial", "temporal", "audio"]
 
+# The backbones that are not timm's, and so have no hub to download weights from.
+OWN_BACKBONES = ("lrcn2024", "pixels")
 STREAM_NAMES: tuple[StreamName, ...] = get_args(StreamName)
 
 

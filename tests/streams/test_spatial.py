@@ -13,7 +13,9 @@ from timm.data import create_transform, resolve_model_data_config
 
 from tristream.streams.config import SpatialConfig
 from tristream.streams.errors import ModelError, UsageError
+from tristream.streams.lrcn import FrameCNN
 from tristream.streams.picture import PictureFormat
+from tristream.streams.pixels import PixelCNN
 from tristream.streams.placement import place
 from tristream.streams.spatial import SpatialCNN, build_spatial_cnn, picture_format
 from tristream.streams.weights import read_weights
@@ -25,7 +27,13 @@ MOBILENET = SpatialConfig(backbone="mobilenetv1_100", same_padding=True)
 
 def small_cnn() -> SpatialCNN:
     torch.manual_seed(0)
-    return build_spatial_cnn(SMALL, None, "", pretrained=False)
+    return timm_cnn(SMALL)
+
+
+def timm_cnn(config: SpatialConfig) -> SpatialCNN:
+    cnn = build_spatial_cnn(config, None, "", pretrained=False)
+    assert isinstance(cnn, SpatialCNN)
+    return cnn
 
 
 @pytest.mark.parametrize("size", [(240, 320), (320, 240), (299, 299), (101, 333), (1081, 607), (7, 500)])
@@ -69,7 +77,7 @@ def test_paper_backbone_wants_299_pixels_of_333_and_gives_1536_features() -> Non
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "resnet18", "vit_tiny_patch16_224"])
 def test_features_are_timms_own(name: str) -> None:
     torch.manual_seed(0)
-    cnn = build_spatial_cnn(SpatialConfig(backbone=name), None, "", pretrained=False)
+    cnn = timm_cnn(SpatialConfig(backbone=name))
     colours = torch.randint(0, 256, (2, 1, 1, 3), dtype=torch.uint8)  # scaling leaves a plain frame as it is
     frames = colours.expand(-1, cnn.picture.height, cnn.picture.width, -1).contiguous()
     transform = create_transform(**resolve_model_data_config(cnn.backbone))
@@ -79,6 +87,86 @@ def test_features_are_timms_own(name: str) -> None:
         expected = cnn.backbone(pictures)
     assert features.shape == (2, cnn.feature_size)
     torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "side", "features"),
+    [
+        ("vgg16.tv_in1k", None, 224, 7 * 7 * 512),
+        ("mobilenetv1_100", None, 224, 7 * 7 * 1024),
+        ("mobilenetv1_100", 96, 96, 3 * 3 * 1024),
+        ("inception_v3.tf_in1k", None, 299, 8 * 8 * 2048),
+    ],
+)
+def test_flattened_features_are_as_many_as_the_last_map_holds(
+    name: str, size: int | None, side: int, features: int
+) -> None:
+    with torch.device("meta"):
+        backbone = timm.create_model(name, num_classes=0, global_pool="").eval()
+    if name.startswith("vgg"):
+        backbone.pre_logits = torch.nn.Identity()
+    cnn = SpatialCNN(backbone, size_pixels=size, flatten=True)
+    assert cnn.feature_size == features
+    assert (cnn.picture.height, cnn.picture.width) == (side, side)
+
+
+def test_the_last_map_is_flattened_as_keras_does() -> None:
+    torch.manual_seed(0)
+    config = SpatialConfig(backbone="mobilenetv1_100", pooling="flatten", size_pixels=64, same_padding=True)
+    cnn = timm_cnn(config)
+    frames = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        maps = cnn.backbone.forward_features((frames.permute(0, 3, 1, 2) - cnn.mean) / cnn.deviation)
+        features = cnn(frames)
+        placed = place(cnn, "cpu", "float32")(frames)
+    assert maps.shape == (2, 1024, 2, 2)
+    assert features.shape == (2, 4096)
+    torch.testing.assert_close(features.reshape(2, 2, 2, 1024), maps.permute(0, 2, 3, 1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(placed, features, rtol=0, atol=1e-4 * features.abs().max().item())
+
+
+@pytest.mark.slow
+def test_orozcos_vgg16_ends_with_its_last_max_pool() -> None:
+    cnn = timm_cnn(SpatialConfig(backbone="vgg16.tv_in1k", pooling="flatten"))
+    assert cnn.feature_size == 25_088
+    assert sum(each.numel() for each in cnn.parameters()) == 14_714_688  # of 138 million: the convolutions alone
+    assert all(name.startswith("backbone.features.") for name, _ in cnn.named_parameters())
+    with torch.inference_mode():
+        features = cnn(torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8))
+    assert features.shape == (1, 25_088)
+    assert features.min() >= 0  # after a ReLU
+
+
+def test_size_pixels_keeps_the_rest_of_the_format() -> None:
+    cnn = timm_cnn(SpatialConfig(backbone="resnet18.tv_in1k", size_pixels=112))
+    assert cnn.picture == PictureFormat(112, 112, "rgb24", 128, "bilinear")  # 112 / 0.875
+    with torch.inference_mode():
+        assert cnn(torch.zeros(1, 112, 112, 3, dtype=torch.uint8)).shape == (1, cnn.feature_size) == (1, 512)
+
+
+def test_pictures_that_a_backbone_cannot_take_are_refused() -> None:
+    with pytest.raises(UsageError, match="no pictures of 100x100 pixels"):
+        timm_cnn(SpatialConfig(backbone="vit_tiny_patch16_224", size_pixels=100))
+    with pytest.raises(UsageError, match=r"no map \(C, H, W\) to flatten, its features are \(197, 192\)"):
+        timm_cnn(SpatialConfig(backbone="vit_tiny_patch16_224", pooling="flatten"))
+
+
+def test_our_own_backbones_know_no_hub_and_no_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timm, "create_model", None)
+    for pretrained in (False, True):
+        pixels = build_spatial_cnn(SpatialConfig("pixels", size_pixels=32), None, "", pretrained)
+        assert isinstance(pixels, PixelCNN)
+        assert pixels.feature_size == 32 * 32 * 3
+        lrcn = build_spatial_cnn(SpatialConfig("lrcn2024"), None, "", pretrained)
+        assert isinstance(lrcn, FrameCNN)
+        assert not lrcn.training
+    loaded = build_spatial_cnn(SpatialConfig("lrcn2024"), lrcn.state_dict(), "lrcn.safetensors", False)
+    assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in lrcn.state_dict().items())
+    with pytest.raises(ModelError, match=r"other\.safetensors lacks 8 of 8"):
+        build_spatial_cnn(SpatialConfig("lrcn2024"), {}, "other.safetensors", False)
+    for name in ("pixels", "lrcn2024"):
+        with pytest.raises(UsageError, match=f"'{name}' has no choice of padding"):
+            build_spatial_cnn(SpatialConfig(name, same_padding=True), None, "", pretrained=False)
 
 
 def test_frames_of_another_kind_are_refused() -> None:
@@ -103,7 +191,12 @@ def test_weights_of_another_model_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("resnt18", "resnet18"), ("resnet18.a1_in1", "resnet18.a1_in1k"), ("hf-hub:a/b", "list_models")],
+    [
+        ("resnt18", "resnet18"),
+        ("lrcn2042", "lrcn2024"),
+        ("resnet18.a1_in1", "resnet18.a1_in1k"),
+        ("hf-hub:a/b", "list_models"),
+    ],
 )
 def test_unknown_backbone_is_refused_with_names_near_it(name: str, near: str) -> None:
     with pytest.raises(UsageError, match=near):
