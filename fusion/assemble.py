@@ -11,20 +11,20 @@ from torch import Tensor, nn
 from tristream.fusion.source import ModelSource, Weights
 from tristream.streams.audio import SmallAudioCNN, VGGish, build_audio_cnn, load_vggish
 from tristream.streams.config import RecurrentConfig, StreamName
+from tristream.streams.encoder import Encoder, build_encoder
 from tristream.streams.errors import ModelError
 from tristream.streams.picture import PictureFormat
 from tristream.streams.placement import DtypeName, place
-from tristream.streams.recurrent import RecurrentEncoder
-from tristream.streams.spatial import SpatialCNN, build_spatial_cnn
+from tristream.streams.spatial import AnySpatialCNN, build_spatial_cnn
 from tristream.streams.stream import Stream
 from tristream.streams.temporal import MotionCNN, SmallMotionCNN, build_motion_cnn
 from tristream.streams.weights import load_weights, read_weights
 
 M = TypeVar("M", bound=nn.Module)
-CNN = SpatialCNN | MotionCNN | SmallMotionCNN | VGGish | SmallAudioCNN
+CNN = AnySpatialCNN | MotionCNN | SmallMotionCNN | VGGish | SmallAudioCNN
 
 
-def build_parts(source: ModelSource) -> dict[StreamName, tuple[CNN, RecurrentEncoder]]:
+def build_parts(source: ModelSource) -> dict[StreamName, tuple[CNN, Encoder]]:
     """The CNN and recurrent encoder of each stream, in float32 on the CPU.
 
     Raises:
@@ -45,7 +45,7 @@ def build_streams(
     """The streams of a model, ready for inference on a device, and the picture its spatial stream sees."""
     streams, picture = {}, None
     for name, (cnn, recurrent) in build_parts(source).items():
-        if isinstance(cnn, SpatialCNN):
+        if isinstance(cnn, AnySpatialCNN):
             picture = cnn.picture
         streams[name] = Stream(name, place(cnn, device, dtype), recurrent.to(device).eval(), device)
     return streams, picture
@@ -53,7 +53,7 @@ def build_streams(
 
 def _cnn(source: ModelSource, name: StreamName) -> CNN:
     """The CNN of a stream, with its weights."""
-    config, weights = source.config, source.weights[f"{name}.cnn"]
+    config, weights = source.config, source.weights.get(f"{name}.cnn", Weights())
     where = str(weights.path)
     if name == "spatial" and config.spatial is not None:
         return build_spatial_cnn(config.spatial, _tensors(weights), where, pretrained=bool(weights.hub))
@@ -68,11 +68,11 @@ def _cnn(source: ModelSource, name: StreamName) -> CNN:
     return _loaded(audio, weights)
 
 
-def _recurrent(source: ModelSource, stream: StreamName, feature_size: int) -> RecurrentEncoder:
+def _recurrent(source: ModelSource, stream: StreamName, feature_size: int) -> Encoder:
     config: RecurrentConfig = getattr(source.config, stream).recurrent
     part = f"{stream}.recurrent"
     with _seeded(source, part):
-        encoder = RecurrentEncoder(feature_size, config)
+        encoder = build_encoder(feature_size, config, source.config.sampling.max_steps)
     return _loaded(encoder, source.weights.get(part, Weights()))
 
 

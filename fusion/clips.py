@@ -21,14 +21,20 @@ class ClipEncoder:
         windows: how the video is cut.
         max_steps: the most steps a clip may have; more are thinned evenly.
         encode: the stream's recurrent encoder, N sequences (T_i, F) -> (N, D).
+        repeat_last: repeat a clip's last step until it has `max_steps`, for encoders that need just so many.
     """
 
     def __init__(
-        self, windows: Windows, max_steps: int, encode: Callable[[Sequence[Tensor]], NDArray[np.float32]]
+        self,
+        windows: Windows,
+        max_steps: int,
+        encode: Callable[[Sequence[Tensor]], NDArray[np.float32]],
+        repeat_last: bool = False,
     ) -> None:
         self._windows = windows
         self._max_steps = max_steps
         self._encode = encode
+        self._repeat_last = repeat_last
         self._features: list[Tensor] = []  # (T_i, F) each
         self._times: list[NDArray[np.float64]] = []  # (T_i, 3): seconds, start_seconds, end_seconds
         self._vectors: dict[int, NDArray[np.float32]] = {}  # clip -> (D,)
@@ -58,6 +64,8 @@ class ClipEncoder:
         for clip in range(self._next, min(end, last_clip)):
             if len(chosen := self._steps_of(times, *self._windows.span(clip, duration_seconds))):
                 clips.append(clip)
+                if self._repeat_last:
+                    chosen = np.pad(chosen, (0, self._max_steps - len(chosen)), mode="edge")
                 sequences.append(features[chosen])
         self._vectors.update(zip(clips, self._encode(sequences), strict=True))
         self._next = end

@@ -65,6 +65,68 @@ class ModelConfig:
 # Tkachenko 2018: InceptionResNetV2 1536, motion CNN 2048, VGGish 128, a stacked BiGRU 512 each -> 3 x 1024.
 TKACHENKO2018 = ModelConfig()
 
+# CoReHAR (Mihanpour et al. 2020, 3 and table 3): ResNet152 2048, dense 1024, 768 -> 512 on each step, three
+# bidirectional LSTM layers, dense 256 on each step's output. PyTorch throughout, so torchvision's first weights.
+COREHAR2020 = ModelConfig(
+    spatial=SpatialConfig(
+        backbone="resnet152.tv_in1k",
+        recurrent=RecurrentConfig(
+            "lstm", hidden=512, layers=3, dropout=0.0, projection=(1024, 768, 512), dense=(256,), per_step=True
+        ),
+    ),
+    temporal=None,
+    audio=None,
+    sampling=SamplingConfig("every-nth", frame_jump=4),
+)
+
+# Orozco et al. 2021 (algorithms 1 and 2): VGG16's last max pool 7x7x512 -> 25088, one LSTM; 360 units are those
+# of KTH, its best (UCF-11 320, HMDB-51 400). Their weights are those of the VGG authors, in Caffe's pixel values;
+# timm has torchvision's alone, trained anew.
+OROZCO2021 = ModelConfig(
+    spatial=SpatialConfig(
+        backbone="vgg16.tv_in1k",
+        pooling="flatten",
+        recurrent=RecurrentConfig("lstm", hidden=360, layers=1, bidirectional=False, dropout=0.0),
+    ),
+    temporal=None,
+    audio=None,
+    sampling=SamplingConfig("first", max_steps=40, repeat_last=True),
+)
+
+# Konakalla et al. (3.3 and 3.4): InceptionV3 2048 through Keras, which has TensorFlow's weights; LSTM 2048 with
+# dropout 0.5 and dense layers of sizes not given: 512 is that of the well-known script whose LSTM has 2048 units
+# too (M. Harvey, five-video-classification-methods).
+KONAKALLA = ModelConfig(
+    spatial=SpatialConfig(
+        backbone="inception_v3.tf_in1k",
+        recurrent=RecurrentConfig("lstm", hidden=2048, layers=1, bidirectional=False, dropout=0.5, dense=(512,)),
+    ),
+    temporal=None,
+    audio=None,
+    sampling=SamplingConfig("segments", max_steps=40),
+)
+
+# Vignesh et al. 2024: 20 frames of 64x64 pixels, spread over the clip, through networks of their own. Table 3:
+_TWENTY_FRAMES = SamplingConfig("segments", max_steps=20, repeat_last=True)
+LRCN2024 = ModelConfig(
+    spatial=SpatialConfig(
+        backbone="lrcn2024",
+        recurrent=RecurrentConfig("lstm", hidden=32, layers=1, bidirectional=False, dropout=0.0),
+    ),
+    temporal=None,
+    audio=None,
+    sampling=_TWENTY_FRAMES,
+)
+# And table 2; dropout 0.2 is that of the Keras model it lists.
+CONVLSTM2024 = ModelConfig(
+    spatial=SpatialConfig(
+        backbone="pixels", recurrent=RecurrentConfig("convlstm", filters=(4, 8, 14, 16), dropout=0.2)
+    ),
+    temporal=None,
+    audio=None,
+    sampling=_TWENTY_FRAMES,
+)
+
 _POCKET_RECURRENT = RecurrentConfig(hidden=128)  # both directions -> 256
 POCKET = ModelConfig(
     spatial=SpatialConfig(backbone="mobilenetv3_small_050", recurrent=_POCKET_RECURRENT),

@@ -146,8 +146,11 @@ class Model:
     ) -> VideoEmbedding:
         timings = Timings()
         model_seconds = 0.0
-        max_steps = self.config.sampling.max_steps
-        encoders = {name: ClipEncoder(windows, max_steps, stream.vectors) for name, stream in self.streams.items()}
+        sampling = self.config.sampling
+        encoders = {
+            name: ClipEncoder(windows, sampling.max_steps, stream.vectors, sampling.repeat_last)
+            for name, stream in self.streams.items()
+        }
         for steps in read_steps(reader, plan, engine, timings):
             began = perf_counter()
             self._add(encoders[steps.stream], steps, batch_size)

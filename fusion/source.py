@@ -8,9 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tristream.fusion.config import TKACHENKO2018, ModelConfig
+from tristream.fusion.config import (
+    CONVLSTM2024,
+    COREHAR2020,
+    KONAKALLA,
+    LRCN2024,
+    OROZCO2021,
+    TKACHENKO2018,
+    ModelConfig,
+)
 from tristream.fusion.folder import model_id_of, read_manifest, sha256_of
 from tristream.streams.config import (
+    OWN_BACKBONES,
     FlowEngineName,
     RecurrentCell,
     RecurrentConfig,
@@ -22,7 +31,14 @@ from tristream.streams.errors import ModelError, UsageError
 
 DEFAULT_MODEL = "pocket"
 SHIPPED = Path(__file__).resolve().parent / "models"
-RECIPES: dict[str, ModelConfig] = {"tkachenko2018": TKACHENKO2018}
+RECIPES: dict[str, ModelConfig] = {
+    "tkachenko2018": TKACHENKO2018,
+    "corehar2020": COREHAR2020,
+    "orozco2021": OROZCO2021,
+    "konakalla": KONAKALLA,
+    "lrcn2024": LRCN2024,
+    "convlstm2024": CONVLSTM2024,
+}
 
 
 @dataclass(frozen=True)
@@ -161,7 +177,8 @@ def parts_of(config: ModelConfig) -> tuple[str, ...]:
     """The parts of a model that have weights: `spatial.cnn`, `spatial.recurrent`, …, `flow`."""
     parts = []
     for stream in config.streams:
-        parts.append(f"{stream}.cnn")
+        if not (stream == "spatial" and config.spatial and config.spatial.backbone == "pixels"):
+            parts.append(f"{stream}.cnn")
         if getattr(config, stream).recurrent.cell != "mean":
             parts.append(f"{stream}.recurrent")
     return (*parts, "flow") if config.flow.engine == "raft" else tuple(parts)
@@ -176,13 +193,20 @@ def _apply(config: ModelConfig, overrides: Overrides) -> ModelConfig:
         config = config.with_backbone(overrides.backbone, overrides.same_padding)
     if overrides.recurrent is not None:
         for stream in config.streams:
-            recurrent: RecurrentConfig = replace(getattr(config, stream).recurrent, cell=overrides.recurrent)
+            recurrent = _with_cell(getattr(config, stream).recurrent, overrides.recurrent)
             config = replace(config, **{stream: replace(getattr(config, stream), recurrent=recurrent)})
     if overrides.sampling is not None:
         config = replace(config, sampling=replace(config.sampling, strategy=overrides.sampling))
     if overrides.flow is not None:
         config = replace(config, flow=replace(config.flow, engine=overrides.flow))
     return from_json(ModelConfig, to_json(config), "model")  # checks the names
+
+
+def _with_cell(config: RecurrentConfig, cell: RecurrentCell) -> RecurrentConfig:
+    """Another cell, without what it cannot have: layers around a mean, filters but in a convlstm."""
+    if cell == "mean":
+        config = replace(config, attention_heads=0, projection=(), dense=(), per_step=False)
+    return replace(config, cell=cell, filters=config.filters if cell == "convlstm" else ())
 
 
 def _choose(part: str, source: ModelSource, config: ModelConfig, overrides: Overrides, untrained: bool) -> Weights:
@@ -199,8 +223,8 @@ def _choose(part: str, source: ModelSource, config: ModelConfig, overrides: Over
         return own
     if part == "flow":
         return Weights(hub="raft_small")
-    if part == "spatial.cnn" and not untrained:
-        return Weights(hub=config.spatial.backbone if config.spatial else "")
+    if part == "spatial.cnn" and config.spatial and config.spatial.backbone not in OWN_BACKBONES and not untrained:
+        return Weights(hub=config.spatial.backbone)
     return Weights(untrained=any(each.untrained for each in source.weights.values()))
 
 

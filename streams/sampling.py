@@ -37,6 +37,9 @@ def sample(
     * `uniform`: evenly in time; what `adaptive` does where nothing moves, or all moves alike.
     * `every-nth`: one frame in `frame_jump` from the first, thinned evenly where that is too many.
     * `segments`: the middle frame of each of `max_steps` equal segments of time.
+    * `first`: the first `max_steps` frames (Orozco et al. 2021, 3). Steps are chosen once for all clips, in
+      pieces of up to 36 s of the video: those of a window that begins elsewhere, or is longer, are the first
+      of the pieces it holds.
 
     Raises:
         UsageError: an unknown strategy, `max_steps` or `frame_jump` under 1, arrays that are not alike, or
@@ -102,11 +105,17 @@ def _segments(config: SamplingConfig, start_seconds: Seconds, motion: Motion, li
     return _apart(np.searchsorted(ends, middles + 1e-6 * shown_seconds.mean()), len(ends))
 
 
+def _first(config: SamplingConfig, start_seconds: Seconds, motion: Motion, limit: int) -> Indices:
+    """The frames that a clip begins with."""
+    return np.arange(limit, dtype=np.intp)
+
+
 STRATEGIES: dict[str, Callable[[SamplingConfig, Seconds, Motion, int], Indices]] = {
     "adaptive": _adaptive,
     "uniform": _uniform,
     "every-nth": _every_nth,
     "segments": _segments,
+    "first": _first,
 }
 
 

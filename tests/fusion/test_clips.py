@@ -20,10 +20,15 @@ def spread(sequences: Sequence[Tensor]) -> NDArray[np.float32]:
 
 
 def clips_of(
-    seconds: NDArray[np.float64], windows: Windows, duration_seconds: float, chunk: int = 7, max_steps: int = 180
+    seconds: NDArray[np.float64],
+    windows: Windows,
+    duration_seconds: float,
+    chunk: int = 7,
+    max_steps: int = 180,
+    repeat_last: bool = False,
 ) -> dict[int, NDArray[np.float32]]:
     """The clips' vectors when the steps at `seconds` come in chunks; a step's feature is its number."""
-    encoder = ClipEncoder(windows, max_steps, spread)
+    encoder = ClipEncoder(windows, max_steps, spread, repeat_last)
     ends = np.append(seconds[1:], duration_seconds)
     for first in range(0, len(seconds), chunk):
         part = slice(first, min(first + chunk, len(seconds)))
@@ -59,6 +64,35 @@ def test_a_clip_between_two_frames_shows_the_one_that_stays() -> None:
 def test_a_clip_with_more_steps_than_allowed_is_thinned_evenly() -> None:
     vectors = clips_of(np.arange(0, 36, 0.1), Windows(), 36.0, max_steps=10)
     assert list(vectors[0]) == [10, 0, 359]
+
+
+def test_a_clips_last_step_is_repeated_where_an_encoder_needs_just_so_many() -> None:
+    vectors = clips_of(np.arange(0, 13, 1.0), Windows(5, 5), 13.0, max_steps=5, repeat_last=True)
+    assert {clip: list(vector) for clip, vector in vectors.items()} == {0: [5, 0, 4], 1: [5, 5, 9], 2: [5, 10, 12]}
+    given: list[Tensor] = []
+
+    def keep(sequences: Sequence[Tensor]) -> NDArray[np.float32]:
+        given.extend(sequences)
+        return spread(sequences)
+
+    seconds = np.arange(3.0)
+    encoder = ClipEncoder(Windows(5, 5), 6, keep, repeat_last=True)
+    steps = Steps("spatial", seconds, seconds, seconds + 1, lambda part: np.zeros(0))
+    encoder.add(torch.arange(3.0)[:, None], steps, slice(0, 3))
+    encoder.finish(3.0)
+    assert given[0][:, 0].tolist() == [0, 1, 2, 2, 2, 2]
+
+
+@given(st.floats(0.5, 150), st.floats(0.02, 2), st.floats(0.1, 1), st.integers(1, 50))
+def test_with_the_last_step_repeated_every_clip_has_as_many_steps(
+    duration_seconds: float, gap_seconds: float, share: float, max_steps: int
+) -> None:
+    windows, seconds = Windows(20, 20 * share), np.arange(0, duration_seconds, gap_seconds)
+    bare = clips_of(seconds, windows, duration_seconds, max_steps=max_steps)
+    repeated = clips_of(seconds, windows, duration_seconds, max_steps=max_steps, repeat_last=True)
+    assert sorted(bare) == sorted(repeated)
+    for clip, vector in repeated.items():
+        assert vector.tolist() == [max_steps, *bare[clip][1:]]
 
 
 def test_clips_in_which_the_stream_is_silent_are_absent() -> None:

@@ -55,7 +55,7 @@ def test_steps_are_frames_in_order_each_at_most_once_and_as_many_as_there_may_be
     assert chosen[-1] < frames
 
 
-@pytest.mark.parametrize("strategy", ["adaptive", "uniform", "segments"])
+@pytest.mark.parametrize("strategy", ["adaptive", "uniform", "segments", "first"])
 def test_a_short_clip_gives_all_its_frames(strategy: str) -> None:
     np.testing.assert_array_equal(pick(strategy, np.arange(9.0), steps=9), np.arange(9))
 
@@ -168,7 +168,7 @@ def test_the_same_speed_gets_the_same_share_of_time_at_any_frame_rate() -> None:
     np.testing.assert_array_equal(adaptive, sample(SamplingConfig("uniform"), seconds, max_steps=40))
 
 
-# every-nth and segments
+# every-nth, segments and first
 
 
 def test_every_nth_jumps_even_where_all_frames_would_fit() -> None:
@@ -191,6 +191,13 @@ def test_segments_are_segments_of_time_and_repeat_no_frame() -> None:
     assert sample(SamplingConfig("segments"), seconds, max_steps=1).tolist() == [0]
 
 
+def test_first_is_how_the_clip_begins_whatever_moves_later() -> None:
+    motion = np.linspace(0, 50, 200)
+    assert pick("first", motion, steps=40).tolist() == list(range(40))
+    unsteady = np.array([0.0, 8.0, 8.1, 8.2, 8.3])
+    assert sample(SamplingConfig("first", max_steps=3), unsteady).tolist() == [0, 1, 2]
+
+
 # refusals
 
 
@@ -199,7 +206,7 @@ def test_segments_are_segments_of_time_and_repeat_no_frame() -> None:
     [
         (SamplingConfig(max_steps=0), "max_steps must be at least 1, got 0"),
         (SamplingConfig("every-nth", frame_jump=0), "frame_jump must be at least 1, got 0"),
-        (SamplingConfig("random"), "one of adaptive, uniform, every-nth, segments, got 'random'"),  # type: ignore[arg-type]
+        (SamplingConfig("random"), "every-nth, segments, first, got 'random'"),  # type: ignore[arg-type]
     ],
 )
 @pytest.mark.parametrize("frames", [0, 3, 30])
