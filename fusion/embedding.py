@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tristream.fusion.windows import Windows
 from tristream.streams.config import StreamName
 from tristream.streams.errors import UsageError
 
@@ -79,6 +80,22 @@ class VideoEmbedding:
             UsageError: the model has no such stream.
         """
         return self.vector[slice_of(self.dims, name)]
+
+
+def clips_of(
+    vectors: Mapping[StreamName, Mapping[int, NDArray[np.float32]]],
+    dims: Mapping[StreamName, int],
+    windows: Windows,
+    duration_seconds: float,
+) -> tuple[ClipEmbedding, ...]:
+    """The clips in which any stream is present, in order; `vectors` has each stream's (D_s,) by clip."""
+    clips = []
+    for index in sorted(set().union(*vectors.values())):
+        start_seconds, end_seconds = windows.span(index, duration_seconds)
+        present = {name: index in vectors[name] for name in dims}
+        parts = [vectors[name].get(index, np.zeros(size, np.float32)) for name, size in dims.items()]
+        clips.append(ClipEmbedding(start_seconds, end_seconds, np.concatenate(parts), present, dims))
+    return tuple(clips)
 
 
 def join_clips(clips: tuple[ClipEmbedding, ...]) -> tuple[NDArray[np.float32], dict[StreamName, bool]]:

@@ -9,22 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tristream.fusion.assemble import build_streams
 from tristream.fusion.batch import Job, embed_files
 from tristream.fusion.clips import ClipEncoder
 from tristream.fusion.config import ModelConfig
-from tristream.fusion.embedding import ClipEmbedding, VideoEmbedding, join_clips
+from tristream.fusion.embedding import VideoEmbedding, clips_of, join_clips
+from tristream.fusion.plan import flow_engine, open_media, step_plan
 from tristream.fusion.save import save_model
 from tristream.fusion.source import DEFAULT_MODEL, ModelSource, Overrides, find_model
 from tristream.fusion.windows import Windows
 from tristream.streams.config import FlowEngineName, RecurrentCell, SamplingStrategy, StreamName
 from tristream.streams.errors import MediaError, UsageError
-from tristream.streams.flow import FlowEngine, make_engine
+from tristream.streams.flow import FlowEngine
 from tristream.streams.media import MediaReader
-from tristream.streams.picture import PictureFormat, PixelFormat
+from tristream.streams.picture import PictureFormat
 from tristream.streams.pipeline import read_steps
 from tristream.streams.placement import DtypeName, select_device
 from tristream.streams.steps import StepPlan, Steps, Timings
@@ -82,15 +80,9 @@ class Model:
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, got {batch_size}")
         windows = Windows(window, window if stride is None else stride)
-        plan = self._plan(windows)
-        engine = self._engine(plan)
-        with MediaReader(
-            path,
-            video=plan.needs_video,
-            audio=plan.audio,
-            motion_vectors=engine is not None and engine.needs_motion_vectors,
-            threads=self.threads,
-        ) as reader:
+        plan = step_plan(self.config, self.picture, windows)
+        engine = flow_engine(self.source, plan, self.device)
+        with open_media(str(path), plan, engine, self.threads) as reader:
             return self._embed(reader, plan, engine, windows, batch_size)
 
     def embed_many(
@@ -122,25 +114,6 @@ class Model:
         """
         save_model(self.source, Path(folder), name=name or self.source.name, card=card)
 
-    def _plan(self, windows: Windows) -> StepPlan:
-        flow = self.config.flow
-        pixel_format: PixelFormat = "rgb24" if flow.engine == "raft" else "gray"
-        return StepPlan(
-            spatial=self.picture,
-            flow=PictureFormat(flow.height, flow.width, pixel_format, None, "area"),
-            stack_pairs=self.config.temporal.pairs if self.config.temporal else None,
-            audio=self.config.audio is not None,
-            sampling=self.config.sampling,
-            window_seconds=windows.window_seconds,
-        )
-
-    def _engine(self, plan: StepPlan) -> FlowEngine | None:
-        """A flow engine for one video, where its flow may be needed."""
-        if plan.stack_pairs is None and not (plan.needs_video and plan.sampling.strategy == "adaptive"):
-            return None
-        weights = self.source.weights.get("flow")
-        return make_engine(self.config.flow, weights.path if weights else None, self.device)
-
     def _embed(
         self, reader: MediaReader, plan: StepPlan, engine: FlowEngine | None, windows: Windows, batch_size: int
     ) -> VideoEmbedding:
@@ -157,7 +130,7 @@ class Model:
             model_seconds += perf_counter() - began
         began = perf_counter()
         vectors = {name: encoder.finish(reader.duration_seconds) for name, encoder in encoders.items()}
-        clips = self._clips(vectors, windows, reader.duration_seconds)
+        clips = clips_of(vectors, self.dims, windows, reader.duration_seconds)
         model_seconds += perf_counter() - began
         if not clips:
             raise MediaError(f"{reader.path} holds nothing that the streams {', '.join(self.streams)} could embed")
@@ -185,19 +158,6 @@ class Model:
         for first in range(0, len(steps), batch_size):
             part = slice(first, min(first + batch_size, len(steps)))
             encoder.add(stream.features(steps.take(part)), steps, part)
-
-    def _clips(
-        self, vectors: Mapping[StreamName, Mapping[int, NDArray[np.float32]]], windows: Windows, duration_seconds: float
-    ) -> tuple[ClipEmbedding, ...]:
-        """The clips in which any stream is present, in order."""
-        dims = self.dims
-        clips = []
-        for index in sorted(set().union(*vectors.values())):
-            start_seconds, end_seconds = windows.span(index, duration_seconds)
-            present = {name: index in vectors[name] for name in dims}
-            parts = [vectors[name].get(index, np.zeros(size, np.float32)) for name, size in dims.items()]
-            clips.append(ClipEmbedding(start_seconds, end_seconds, np.concatenate(parts), present, dims))
-        return tuple(clips)
 
 
 def load_model(

@@ -1,0 +1,196 @@
+"""Step features on disk: one checked safetensors file for each (content, stream, settings, weights).
+
+features (V, T, …) with the steps' times (T, 3) -> FOLDER/ab/abcdef….safetensors
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from tristream.fusion.folder import write_atomically
+from tristream.streams.errors import MediaError, UsageError
+
+DEFAULT_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tristream" / "features"
+GIGABYTE = 10**9
+LEFTOVER_SECONDS = 3600.0  # a temporary file that is older was left by a run that was killed
+
+
+@dataclass(frozen=True)
+class StepFeatures:
+    """What is kept of one stream of one file; a file that has not the stream has T = 0.
+
+    `values` (V, T, …): V versions of the clip, the first as it is, the others augmented. For stacks of flow the
+    fields (1, T, 2, H, W) are int8, each to be multiplied by its `scale` (T,). `times` (T, 3) are the seconds that
+    decide which clip a step belongs to, its start and its end.
+    """
+
+    values: NDArray[Any]
+    times: NDArray[np.float64]
+    duration_seconds: float
+    scale: NDArray[np.float32] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class FeatureCache:
+    """A folder of step features, of which those not used for longest go when it is full.
+
+    Files are written whole or not at all, and checked against their sha256 when they are first read. Several runs
+    may share a folder.
+
+    Args:
+        folder: made when needed.
+        limit_bytes: how much the folder may hold; None for no limit. What the present run needs is not removed.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int | None = None) -> None:
+        self.folder = folder
+        self.limit_bytes = limit_bytes
+        self._checked: set[str] = set()
+
+    def path_of(self, key: str) -> Path:
+        """Where the features of a key are, if they are there."""
+        return self.folder / key[:2] / f"{key}.safetensors"
+
+    def has(self, key: str) -> bool:
+        """Whether the features of a key are there and whole; damaged ones are removed, used ones marked so."""
+        path = self.path_of(key)
+        try:
+            with safe_open(path, framework="np") as file:  # refuses a file that is cut or padded
+                sound = "values" in file.keys() and "sha256" in (file.metadata() or {})  # noqa: SIM118
+        except FileNotFoundError:
+            return False
+        except (SafetensorError, OSError):
+            sound = False
+        if not sound:
+            path.unlink(missing_ok=True)
+            return False
+        with suppress(OSError):
+            os.utime(path)
+        return True
+
+    def write(self, key: str, features: StepFeatures) -> int:
+        """Keep features; how many bytes that takes.
+
+        Raises:
+            UsageError: the folder cannot be written.
+        """
+        tensors = {"values": np.ascontiguousarray(features.values), "times": features.times}
+        if features.scale is not None:
+            tensors["scale"] = features.scale
+        metadata = {
+            "sha256": _digest(tensors),
+            "duration_seconds": repr(features.duration_seconds),
+            "warnings": json.dumps(features.warnings),
+        }
+        data = save(tensors, metadata)
+        path = self.path_of(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, data)
+        except OSError as error:
+            raise UsageError(
+                f"step features cannot be kept in {self.folder}: {error.strerror or error}; "
+                "--cache DIR names another folder"
+            ) from error
+        return len(data)
+
+    def read(self, key: str) -> StepFeatures:
+        """The features of a key.
+
+        Raises:
+            MediaError: they are not there any more, or damaged, in which case they are removed.
+        """
+        path = self.path_of(key)
+        try:
+            with safe_open(path, framework="np") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                metadata = file.metadata()
+            if key not in self._checked and _digest(tensors) != metadata["sha256"]:
+                raise ValueError("sha256 differs")
+            self._checked.add(key)
+            return StepFeatures(
+                tensors["values"],
+                tensors["times"],
+                float(metadata["duration_seconds"]),
+                tensors.get("scale"),
+                tuple(json.loads(metadata["warnings"])),
+            )
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            path.unlink(missing_ok=True)
+            raise MediaError(
+                f"step features in {path} are gone or damaged ({error}): run the same command again, "
+                "which computes them anew"
+            ) from error
+
+    def read_steps(self, key: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+        """The values (n, …) and scales (n,) of some steps of the clip as it is, without reading the others.
+
+        Raises:
+            MediaError: as `read`, which checks the file the first time.
+        """
+        if key not in self._checked:
+            self.read(key)
+        with safe_open(self.path_of(key), framework="np") as file:
+            values = file.get_slice("values")[0, start:stop]
+            scale = file.get_slice("scale")[start:stop] if "scale" in file.keys() else None  # noqa: SIM118
+        return values, scale
+
+    def bytes_of(self, keys: Collection[str]) -> int:
+        """How much the features of these keys take."""
+        return sum(_size(self.path_of(key)) for key in keys)
+
+    def trim(self, used: Collection[str]) -> None:
+        """Remove what was not used for longest until the folder keeps its limit; `used` stays in any case."""
+        kept = {self.path_of(key) for key in used}
+        for leftover in self.folder.glob("*/.*.tmp"):
+            if _seconds_old(leftover) > LEFTOVER_SECONDS:
+                leftover.unlink(missing_ok=True)
+        if self.limit_bytes is None:
+            return
+        files = [(path, _size(path)) for path in self.folder.glob("*/*.safetensors")]
+        surplus = sum(size for _, size in files) - self.limit_bytes
+        for path, size in sorted(files, key=lambda item: -_seconds_old(item[0])):
+            if surplus <= 0:
+                return
+            if path not in kept:
+                path.unlink(missing_ok=True)
+                surplus -= size
+
+
+def key_of(**facts: Any) -> str:
+    """The key of whatever the features depend on."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(tensors: dict[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"{name}{array.dtype}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _seconds_old(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0

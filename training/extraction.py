@@ -1,0 +1,196 @@
+"""Files in, the step features that training reads in the cache: each is computed once, in worker processes.
+
+file -> steps -> CNN features (T, F) float16, or what a CNN that is to be trained takes -> cache
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tristream.fusion.batch import Workers
+from tristream.fusion.embedding import VideoEmbedding
+from tristream.fusion.folder import sha256_of
+from tristream.fusion.source import ModelSource, Weights
+from tristream.fusion.worker import EmbedFile, Job
+from tristream.streams.config import RecurrentConfig, SamplingConfig, StreamName, to_json
+from tristream.streams.errors import UsageError
+from tristream.training.cache import GIGABYTE, FeatureCache, StepFeatures, key_of
+from tristream.training.recipes import Augmentation
+
+if TYPE_CHECKING:
+    from tristream.training.collecting import Collector
+
+FEATURES_VERSION = 1  # of what is kept; counted up when features of the same settings change
+FIRST_ESTIMATE_FILES = 8  # so many files tell how much room all of them need
+# Every frame, for a CNN that is trained on steps drawn anew in each epoch.
+EVERY_FRAME = SamplingConfig("every-nth", max_steps=10**9, frame_jump=1)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be kept of a stream: its CNN's `features`, or the `inputs` of a CNN that is to be trained.
+
+    The inputs are pictures (T, H, W, 3) uint8, flow fields (T, 2, H, W) int8 or log-mel examples (T, 96, 64).
+    """
+
+    stream: StreamName
+    kind: Literal["features", "inputs"] = "features"
+    augmentation: Augmentation | None = None
+
+
+@dataclass(frozen=True)
+class ExtractionJob(Job):
+    """A worker that puts what is wanted of a file into the cache; `path` -> a VideoEmbedding without vectors."""
+
+    cache: Path = Path()
+    wanted: tuple[Wanted, ...] = ()
+    dtype_name: str = ""  # the precision that `dtype` comes to on this machine
+
+    def keys(self, content_sha256: str) -> dict[Wanted, str]:
+        """The cache key of all that is wanted of a file."""
+        return {each: self._key(each, content_sha256) for each in self.wanted}
+
+    def open(self) -> tuple[dict[str, int], EmbedFile]:
+        """Load the CNNs: nothing of dims, and what extracts a file."""
+        import cv2
+        import torch
+
+        from tristream.training.collecting import Collector
+
+        torch.set_num_threads(self.threads)
+        cv2.setNumThreads(self.threads)
+        cache = FeatureCache(self.cache)
+        collector = Collector(self)
+
+        def extract(path: str) -> VideoEmbedding:
+            return self._extract(collector, cache, path)
+
+        return {}, extract
+
+    def _extract(self, collector: "Collector", cache: FeatureCache, path: str) -> VideoEmbedding:
+        keys = self.keys(sha256_of(Path(path)))
+        missing = [wanted for wanted, key in keys.items() if not cache.has(key)]
+        warnings: tuple[str, ...] = ()
+        if missing:
+            for wanted, features in collector.collect(path, missing).items():
+                cache.write(keys[wanted], features)
+                warnings = features.warnings
+        return VideoEmbedding(path, self.source.model_id, warnings=warnings)
+
+    def _key(self, wanted: Wanted, content_sha256: str) -> str:
+        config = self.source.config
+        weights = self.source.weights.get(f"{wanted.stream}.cnn", Weights())
+        flow = wanted.stream == "temporal" or (wanted.stream == "spatial" and config.sampling.strategy == "adaptive")
+        described = to_json(replace(getattr(config, wanted.stream), recurrent=RecurrentConfig()))
+        of_features = wanted.kind == "features"
+        if not of_features and wanted.stream == "temporal":
+            described = {}  # flow fields are the same for any CNN
+        return key_of(
+            version=FEATURES_VERSION,
+            content=content_sha256,
+            stream=wanted.stream,
+            kind=wanted.kind,
+            settings=described,
+            sampling=None if wanted.stream == "audio" else to_json(config.sampling),
+            flow=to_json(config.flow) | {"weights": _origin(self.source, "flow")} if flow else None,
+            window_seconds=None if wanted.stream == "audio" else self.windows.window_seconds,
+            weights=(weights.origin, config.seed if weights.origin == "seed" else 0) if of_features else None,
+            dtype=self.dtype_name if of_features else None,
+            augmentation=to_json(wanted.augmentation) if wanted.augmentation else None,
+        )
+
+
+def _origin(source: ModelSource, part: str) -> str:
+    weights = source.weights.get(part)
+    return weights.origin if weights else ""
+
+
+@dataclass
+class Extracted:
+    """Where what was wanted of each file is, and which files gave nothing."""
+
+    keys: dict[str, dict[Wanted, str]] = field(default_factory=dict)  # path -> what is wanted -> key
+    failed: dict[str, str] = field(default_factory=dict)  # path -> why
+    computed: int = 0  # files that were not in the cache before
+
+
+def extract(
+    job: ExtractionJob,
+    paths: Sequence[str],
+    cache: FeatureCache,
+    *,
+    jobs: int,
+    timeout_seconds: float | None = None,
+    on_file: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Extracted:
+    """See to it that what is wanted of every file is in the cache.
+
+    Args:
+        on_file: is told how many of the files are done.
+
+    Raises:
+        ModelError, UsageError: the CNNs cannot be loaded, or the cache is too small for these files.
+    """
+    extracted = Extracted()
+    to_do = _not_there(job, paths, cache, extracted)
+    done = len(paths) - len(to_do)
+    on_file(done, len(paths))
+    with Workers[str](job, jobs=min(jobs, max(1, len(to_do))), timeout_seconds=timeout_seconds) as workers:
+        waiting = iter(to_do)
+        for path in waiting:
+            while not workers.free:
+                done += _collect(workers, extracted)
+                on_file(done, len(paths))
+                _check_room(cache, extracted, len(paths))
+            workers.start(path, path)
+        while len(workers):
+            done += _collect(workers, extracted)
+            on_file(done, len(paths))
+    cache.trim({key for keys in extracted.keys.values() for key in keys.values()})
+    return extracted
+
+
+def _not_there(job: ExtractionJob, paths: Iterable[str], cache: FeatureCache, extracted: Extracted) -> list[str]:
+    """The files of which something is missing in the cache."""
+    to_do = []
+    for path in paths:
+        try:
+            keys = job.keys(sha256_of(Path(path)))
+        except OSError as error:
+            extracted.failed[path] = f"{path}: {error.strerror or error}"
+            continue
+        extracted.keys[path] = keys
+        if not all([cache.has(key) for key in keys.values()]):  # each is asked, which marks it as used
+            to_do.append(path)
+    extracted.computed = len(to_do)
+    return to_do
+
+
+def _collect(workers: Workers[str], extracted: Extracted) -> int:
+    """Take in the files that are done; how many."""
+    results = workers.collect()
+    for path, result in results:
+        if result.error is not None:
+            extracted.failed[path] = result.error
+            extracted.keys.pop(path, None)
+    return len(results)
+
+
+def _check_room(cache: FeatureCache, extracted: Extracted, files: int) -> None:
+    """Refuse to go on where all files will need more than the cache may hold, as soon as that can be told."""
+    there = [keys for keys in extracted.keys.values() if all(cache.path_of(key).exists() for key in keys.values())]
+    if cache.limit_bytes is None or len(there) < min(FIRST_ESTIMATE_FILES, files):
+        return
+    needed_bytes = cache.bytes_of({key for keys in there for key in keys.values()}) * files / len(there)
+    if needed_bytes > cache.limit_bytes:
+        raise UsageError(
+            f"the features of {files} files need about {needed_bytes / GIGABYTE:.3g} GB and the cache may hold "
+            f"{cache.limit_bytes / GIGABYTE:.3g}: --cache-size GB gives it more, --cache DIR another disk"
+        )
+
+
+def source_for_inputs(source: ModelSource, streams: Sequence[StreamName]) -> ModelSource:
+    """The source whose settings say what the inputs of CNNs that are to be trained are: every frame of a file."""
+    config = replace(source.config.with_streams(tuple(streams)), sampling=EVERY_FRAME)
+    return replace(source, config=config)
