@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
@@ -84,6 +84,7 @@ def test_a_clips_last_step_is_repeated_where_an_encoder_needs_just_so_many() -> 
 
 
 @given(st.floats(0.5, 150), st.floats(0.02, 2), st.floats(0.1, 1), st.integers(1, 50))
+@settings(deadline=None)
 def test_with_the_last_step_repeated_every_clip_has_as_many_steps(
     duration_seconds: float, gap_seconds: float, share: float, max_steps: int
 ) -> None:
@@ -106,6 +107,7 @@ def test_clips_in_which_the_stream_is_silent_are_absent() -> None:
 @given(
     st.floats(1, 60), st.floats(0.1, 1), st.floats(0.5, 150), st.floats(0.02, 2), st.integers(1, 50), st.integers(1, 50)
 )
+@settings(deadline=None)
 def test_how_the_steps_come_in_makes_no_difference(
     window: float, share: float, duration_seconds: float, gap_seconds: float, chunk: int, other_chunk: int
 ) -> None:
