@@ -2,21 +2,15 @@
 
 import torch
 from torch import nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from tristream.streams.config import RecurrentConfig
 from tristream.streams.errors import UsageError
 from tristream.streams.initial import start_weights
-
-CELLS: dict[str, type[nn.GRU] | type[nn.LSTM] | type[nn.RNN]] = {
-    "gru": nn.GRU,
-    "lstm": nn.LSTM,
-    "rnn": nn.RNN,
-}
+from tristream.streams.recurrence import CELLS, Recurrence
 
 
 class RecurrentEncoder(nn.Module):
-    """Step features of several clips in, their stream vectors out; hides padding, packing and state layouts.
+    """Step features of several clips in, their stream vectors out; hides padding and state layouts.
 
     The paper's (Tkachenko 2018, IV.E): a two-layer bidirectional GRU of 512 units a direction, the final
     states of both directions of the last layer joined -> 1024. Dropout is on the recurrence's input, between
@@ -40,27 +34,17 @@ class RecurrentEncoder(nn.Module):
         self.vector_size = feature_size
         self.per_step = config.per_step
         self.attention: StepAttention | None = None
-        self.recurrence: nn.RNNBase | None = None
+        self.recurrence: Recurrence | None = None
         if config.cell == "mean":
             return
-        directions = 2 if config.bidirectional else 1
         self.projection = _dense_layers(feature_size, config.projection, dropout=0.0)
         self.dropout = nn.Dropout(config.dropout)
         projected = (feature_size, *config.projection)[-1]
         if config.attention_heads:
             self.attention = StepAttention(projected, config.attention_heads)
-        self.recurrence = CELLS[config.cell](
-            projected,
-            config.hidden,
-            config.layers,
-            batch_first=True,
-            bidirectional=config.bidirectional,
-            dropout=config.dropout if config.layers > 1 else 0.0,  # one layer has no "between", and PyTorch warns
-        )
-        if isinstance(self.recurrence, nn.LSTM):
-            _keep_one_bias(self.recurrence)
-        self.dense = _dense_layers(directions * config.hidden, config.dense, config.dropout)
-        self.vector_size = (directions * config.hidden, *config.dense)[-1]
+        self.recurrence = Recurrence(projected, config)
+        self.dense = _dense_layers(self.recurrence.output_size, config.dense, config.dropout)
+        self.vector_size = (self.recurrence.output_size, *config.dense)[-1]
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The stream vectors (B, D) float32 of `features` (B, T, F), of which clip b has `lengths[b]` steps.
@@ -76,8 +60,8 @@ class RecurrentEncoder(nn.Module):
         features, padding = _trimmed(features, lengths)
         if self.recurrence is None or self.per_step:
             return _mean(self._each_step(features, padding, lengths), lengths)
-        _, state = self._recur(self.recurrence, features, padding, lengths)
-        vectors: torch.Tensor = self.dense(_final_states(self.recurrence, state))
+        _, states = self._recur(self.recurrence, features, padding, lengths)
+        vectors: torch.Tensor = self.dense(states)
         return vectors.float()
 
     def outputs(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -100,21 +84,20 @@ class RecurrentEncoder(nn.Module):
         """The outputs (B, T, D) at the steps of trimmed features, zero in the padding."""
         if self.recurrence is None:
             return features.float()
-        packed, _ = self._recur(self.recurrence, features, padding, lengths)
-        states, _ = pad_packed_sequence(packed, batch_first=True)  # (B, T, hidden of both directions)
+        states, _ = self._recur(self.recurrence, features, padding, lengths)  # (B, T, hidden of both directions)
         outputs: torch.Tensor = self.dense(states)
         return outputs.float().masked_fill(padding[..., None], 0.0)
 
     def _recur(
-        self, recurrence: nn.RNNBase, features: torch.Tensor, padding: torch.Tensor, lengths: torch.Tensor
-    ) -> tuple[PackedSequence, torch.Tensor]:
-        """The last layer's outputs at all steps, packed, and all layers' final states."""
+        self, recurrence: Recurrence, features: torch.Tensor, padding: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The recurrence's outputs at all steps (B, T, D) and its final states (B, D)."""
         features = features.to(next(self.parameters()).dtype)
         features = self.dropout(self.projection(features))
         if self.attention is not None:
             features = self.attention(features, padding)
-        packed, state = recurrence(pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False))
-        return packed, state[0] if isinstance(state, tuple) else state  # an LSTM's state is (hidden, cell)
+        outputs, states = recurrence(features, lengths)
+        return outputs, states
 
     def _check(self, features: torch.Tensor, lengths: torch.Tensor) -> None:
         """Refuse what is not (B, T, F) with lengths (B,) from 1 to T."""
@@ -161,30 +144,12 @@ def _dense_layers(size: int, sizes: tuple[int, ...], dropout: float) -> nn.Seque
     return dense
 
 
-def _keep_one_bias(lstm: nn.LSTM) -> None:
-    """Let one bias vector a gate be trained, as the papers and Keras count them.
-
-    PyTorch has two, that of the input and that of the state, which only ever occur as their sum. The second
-    stays, as cuDNN's layout has it, at zero and out of training.
-    """
-    for name, parameter in lstm.named_parameters():
-        if name.startswith("bias_hh"):
-            nn.init.zeros_(parameter).requires_grad_(False)
-
-
 def _trimmed(features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The features (B, T, F) up to the longest clip's end, zero in the padding, which is (B, T) bool."""
     features = features[:, : int(lengths.max())]  # padding that no clip reaches costs nothing
     steps = torch.arange(features.shape[1], device=features.device)
     padding = steps >= lengths.to(features.device)[:, None]  # (B, T)
     return features.masked_fill(padding[..., None], 0.0), padding  # NaN times an attention weight of 0 is NaN
-
-
-def _final_states(recurrence: nn.RNNBase, hidden: torch.Tensor) -> torch.Tensor:
-    """The last layer's final states (B, D), those of both directions joined."""
-    directions = 2 if recurrence.bidirectional else 1
-    last: torch.Tensor = hidden[-directions:]  # (layers·directions, B, hidden) -> (directions, B, hidden)
-    return last.transpose(0, 1).flatten(1)  # (B, D)
 
 
 def _mean(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
