@@ -15,7 +15,7 @@ from tristream.fusion.source import ModelSource, Weights
 from tristream.fusion.worker import EmbedFile, Job
 from tristream.streams.config import RecurrentConfig, SamplingConfig, StreamName, to_json
 from tristream.streams.errors import UsageError
-from tristream.training.cache import GIGABYTE, FeatureCache, StepFeatures, key_of
+from tristream.training.cache import GIGABYTE, FeatureCache, key_of
 from tristream.training.recipes import Augmentation
 
 if TYPE_CHECKING:

@@ -1,0 +1,67 @@
+"""What a stage of a training goes on from after a stop: one safetensors file, JSON in its metadata, no pickle."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from tristream.fusion.folder import write_atomically
+from tristream.streams.errors import ModelError
+
+Tensors = dict[str, Tensor]
+DUE_SECONDS = 20.0  # how much work a stop may cost at most, beside the epoch it falls into
+
+
+@dataclass
+class Checkpoint:
+    """The file of one stage; `due_seconds` pass between two times that it is written.
+
+    Attributes:
+        facts: what the stage depends on; a file of other facts is not gone on from.
+    """
+
+    path: Path
+    facts: dict[str, Any] = field(default_factory=dict)
+    due_seconds: float = DUE_SECONDS
+    _saved_at: float = field(default_factory=time.monotonic)
+
+    def save_if_due(self, tensors: Callable[[], Tensors], state: Callable[[], dict[str, Any]], *, last: bool) -> None:
+        """Write the file, where the last time is long ago, or nothing comes after this.
+
+        Raises:
+            ModelError: it cannot be written.
+        """
+        if not last and time.monotonic() - self._saved_at < self.due_seconds:
+            return
+        metadata = {"state": json.dumps(state()), "facts": json.dumps(self.facts, sort_keys=True)}
+        held = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors().items()}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path, save(held, metadata))
+        except OSError as error:
+            raise ModelError(f"the checkpoint {self.path} cannot be written: {error.strerror or error}") from error
+        self._saved_at = time.monotonic()
+
+    def load(self) -> tuple[Tensors, dict[str, Any]] | None:
+        """What was kept, or None where there is nothing, or nothing of these facts.
+
+        Raises:
+            ModelError: the file is damaged.
+        """
+        if not self.path.is_file():
+            return None
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("facts") != json.dumps(self.facts, sort_keys=True):
+                    return None
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, json.loads(metadata["state"])
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise ModelError(f"the checkpoint {self.path} is damaged ({error}): remove it to begin anew") from error
