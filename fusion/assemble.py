@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tristream.fusion.source import ModelSource, Weights
-from tristream.streams.audio import SmallAudioCNN, VGGish, build_audio_cnn, load_vggish
+from tristream.streams.audio import AudioCNN, build_audio_cnn, load_audio_cnn
 from tristream.streams.config import RecurrentConfig, StreamName
 from tristream.streams.encoder import Encoder, build_encoder
 from tristream.streams.errors import ModelError
@@ -21,7 +21,7 @@ from tristream.streams.temporal import MotionCNN, SmallMotionCNN, build_motion_c
 from tristream.streams.weights import load_weights, read_weights
 
 M = TypeVar("M", bound=nn.Module)
-CNN = AnySpatialCNN | MotionCNN | SmallMotionCNN | VGGish | SmallAudioCNN
+CNN = AnySpatialCNN | MotionCNN | SmallMotionCNN | AudioCNN
 
 
 def build_parts(source: ModelSource) -> dict[StreamName, tuple[CNN, Encoder]]:
@@ -37,6 +37,19 @@ def build_parts(source: ModelSource) -> dict[StreamName, tuple[CNN, Encoder]]:
             cnn = _cnn(source, name)
         parts[name] = (cnn, _recurrent(source, name, cnn.feature_size))
     return parts
+
+
+def cnn_digests(source: ModelSource) -> dict[StreamName, str]:
+    """The sha256 of each stream's CNN as it was loaded: the same for the same weights, from wherever they come."""
+    digests = {}
+    for name, (cnn, _) in build_parts(source).items():
+        digest = hashlib.sha256()
+        for tensor_name, tensor in sorted(cnn.state_dict().items()):
+            if not tensor_name.endswith("num_batches_tracked"):
+                digest.update(f"{tensor_name} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.contiguous().numpy().tobytes())
+        digests[name] = digest.hexdigest()
+    return digests
 
 
 def build_streams(
@@ -62,10 +75,9 @@ def _cnn(source: ModelSource, name: StreamName) -> CNN:
     if config.audio is None:
         raise ModelError(f"the model has no stream {name!r}")
     audio = build_audio_cnn(config.audio)
-    if isinstance(audio, VGGish) and (tensors := _tensors(weights)) is not None:
-        load_vggish(audio, tensors, where)
-        return audio
-    return _loaded(audio, weights)
+    if (tensors := _tensors(weights)) is not None:
+        load_audio_cnn(audio, tensors, where)
+    return audio
 
 
 def _recurrent(source: ModelSource, stream: StreamName, feature_size: int) -> Encoder:

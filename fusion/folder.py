@@ -13,6 +13,7 @@ from tristream.streams.config import from_json, to_json
 from tristream.streams.errors import ModelError
 
 FORMAT_VERSION = 1
+CLASSIFIER_FILE = "classifier.safetensors"
 MAX_JSON_BYTES = 16 * 1024 * 1024
 
 
@@ -36,6 +37,7 @@ class ModelManifest:
     dims: dict[str, int] = field(default_factory=dict)  # stream -> D_s, in the order they are joined
     files: dict[str, Any] = field(default_factory=dict)  # file name -> FileRecord as JSON
     classes: list[str] = field(default_factory=list)
+    classifier: str = ""  # its kind, where the model was trained to classify
     normalisation: dict[str, Any] = field(default_factory=dict)
     trained_on: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)

@@ -127,11 +127,19 @@ class FeatureCache:
                 tuple(json.loads(metadata["warnings"])),
             )
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            path.unlink(missing_ok=True)
-            raise MediaError(
-                f"step features in {path} are gone or damaged ({error}): run the same command again, "
-                "which computes them anew"
-            ) from error
+            raise self._gone(key, error) from error
+
+    def times(self, key: str) -> tuple[NDArray[np.float64], float]:
+        """The times (T, 3) of the steps, and the file's duration in seconds, without reading the values.
+
+        Raises:
+            MediaError: as `read`.
+        """
+        try:
+            with safe_open(self.path_of(key), framework="np") as file:
+                return file.get_tensor("times"), float(file.metadata()["duration_seconds"])
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise self._gone(key, error) from error
 
     def read_steps(self, key: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
         """The values (n, …) and scales (n,) of some steps of the clip as it is, without reading the others.
@@ -145,6 +153,14 @@ class FeatureCache:
             values = file.get_slice("values")[0, start:stop]
             scale = file.get_slice("scale")[start:stop] if "scale" in file.keys() else None  # noqa: SIM118
         return values, scale
+
+    def _gone(self, key: str, error: Exception) -> MediaError:
+        path = self.path_of(key)
+        path.unlink(missing_ok=True)
+        return MediaError(
+            f"step features in {path} are gone or damaged ({error}): run the same command again, "
+            "which computes them anew"
+        )
 
     def bytes_of(self, keys: Collection[str]) -> int:
         """How much the features of these keys take."""

@@ -3,7 +3,7 @@
 file -> steps -> CNN features (T, F) float16, or what a CNN that is to be trained takes -> cache
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from tristream.fusion.batch import Workers
 from tristream.fusion.embedding import VideoEmbedding
 from tristream.fusion.folder import sha256_of
-from tristream.fusion.source import ModelSource, Weights
+from tristream.fusion.source import ModelSource
 from tristream.fusion.worker import EmbedFile, Job
 from tristream.streams.config import RecurrentConfig, SamplingConfig, StreamName, to_json
 from tristream.streams.errors import UsageError
@@ -46,6 +46,7 @@ class ExtractionJob(Job):
     cache: Path = Path()
     wanted: tuple[Wanted, ...] = ()
     dtype_name: str = ""  # the precision that `dtype` comes to on this machine
+    digests: Mapping[StreamName, str] = field(default_factory=dict)  # of the CNNs' weights
 
     def keys(self, content_sha256: str) -> dict[Wanted, str]:
         """The cache key of all that is wanted of a file."""
@@ -80,7 +81,6 @@ class ExtractionJob(Job):
 
     def _key(self, wanted: Wanted, content_sha256: str) -> str:
         config = self.source.config
-        weights = self.source.weights.get(f"{wanted.stream}.cnn", Weights())
         flow = wanted.stream == "temporal" or (wanted.stream == "spatial" and config.sampling.strategy == "adaptive")
         described = to_json(replace(getattr(config, wanted.stream), recurrent=RecurrentConfig()))
         of_features = wanted.kind == "features"
@@ -95,7 +95,7 @@ class ExtractionJob(Job):
             sampling=None if wanted.stream == "audio" else to_json(config.sampling),
             flow=to_json(config.flow) | {"weights": _origin(self.source, "flow")} if flow else None,
             window_seconds=None if wanted.stream == "audio" else self.windows.window_seconds,
-            weights=(weights.origin, config.seed if weights.origin == "seed" else 0) if of_features else None,
+            weights=self.digests[wanted.stream] if of_features else None,
             dtype=self.dtype_name if of_features else None,
             augmentation=to_json(wanted.augmentation) if wanted.augmentation else None,
         )

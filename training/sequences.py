@@ -13,7 +13,7 @@ from tristream.fusion.clips import ClipEncoder
 from tristream.fusion.windows import Windows
 from tristream.streams.config import SamplingConfig, StreamName
 from tristream.streams.steps import Steps
-from tristream.training.cache import FeatureCache, StepFeatures
+from tristream.training.cache import FeatureCache
 
 Indices = NDArray[np.intp]
 
@@ -38,10 +38,17 @@ class Batch:
 
 
 def clip_steps(
-    features: StepFeatures, stream: StreamName, windows: Windows, sampling: SamplingConfig
+    times: NDArray[np.float64],
+    duration_seconds: float,
+    stream: StreamName,
+    windows: Windows,
+    sampling: SamplingConfig,
 ) -> dict[int, Indices]:
-    """Which steps each clip of a file holds, as embedding it would have them; by the clip's number."""
-    count = len(features.times)
+    """Which of a file's steps, of these times (T, 3), each of its clips holds, by the clip's number.
+
+    They are those that embedding the file takes.
+    """
+    count = len(times)
     if not count:
         return {}
     held: list[Indices] = []
@@ -50,11 +57,11 @@ def clip_steps(
         held.extend(sequence[:, 0].numpy().astype(np.intp) for sequence in sequences)
         return np.zeros((len(sequences), 1), np.float32)
 
-    seconds, start_seconds, end_seconds = features.times.T
+    seconds, start_seconds, end_seconds = times.T
     steps = Steps(stream, seconds, start_seconds, end_seconds, lambda part: np.zeros(0))
     encoder = ClipEncoder(windows, sampling.max_steps, keep, sampling.repeat_last)
     encoder.add(torch.arange(count)[:, None], steps, slice(0, count))
-    clips = encoder.finish(features.duration_seconds)
+    clips = encoder.finish(duration_seconds)
     return dict(zip(sorted(clips), held, strict=True))
 
 
