@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from tristream.streams.config import (
     STREAM_NAMES,
+    AudioCNNName,
     AudioConfig,
     FlowConfig,
     RecurrentConfig,
@@ -60,6 +61,16 @@ class ModelConfig:
             raise UsageError("a backbone was given, but the spatial stream is left out")
         spatial = self.spatial if backbone is None else replace(self.spatial, backbone=backbone, same_padding=False)
         return replace(self, spatial=spatial if same_padding is None else replace(spatial, same_padding=same_padding))
+
+    def with_audio_cnn(self, cnn: AudioCNNName) -> "ModelConfig":
+        """The same model with another audio CNN, and the log-mel that goes with it.
+
+        Raises:
+            UsageError: the model has no audio stream.
+        """
+        if self.audio is None:
+            raise UsageError("an audio CNN was given, but the model has no audio stream, or it is left out")
+        return replace(self, audio=replace(self.audio, cnn=cnn))
 
 
 # Tkachenko 2018: InceptionResNetV2 1536, motion CNN 2048, VGGish 128, a stacked BiGRU 512 each -> 3 x 1024.

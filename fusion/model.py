@@ -18,7 +18,7 @@ from tristream.fusion.plan import flow_engine, open_media, step_plan
 from tristream.fusion.save import save_model
 from tristream.fusion.source import DEFAULT_MODEL, ModelSource, Overrides, find_model
 from tristream.fusion.windows import Windows
-from tristream.streams.config import FlowEngineName, RecurrentCell, SamplingStrategy, StreamName
+from tristream.streams.config import AudioCNNName, FlowEngineName, RecurrentCell, SamplingStrategy, StreamName
 from tristream.streams.errors import MediaError, UsageError
 from tristream.streams.flow import FlowEngine
 from tristream.streams.media import MediaReader
@@ -168,6 +168,7 @@ def load_model(
     streams: tuple[str, ...] | None = None,
     backbone: str | None = None,
     same_padding: bool | None = None,
+    audio_cnn: AudioCNNName | None = None,
     recurrent: RecurrentCell | None = None,
     sampling: SamplingStrategy | None = None,
     flow: FlowEngineName | None = None,
@@ -182,9 +183,10 @@ def load_model(
         device: `auto`, `cpu` or `cuda`.
         dtype: of the CNNs: `auto`, `float32` or `bfloat16`.
         same_padding: pad the backbone as TensorFlow does, for weights that were converted from it.
+        audio_cnn: `vggish`, `yamnet` or `small`.
         streams: only these streams; the other arguments up to `flow` change the architecture likewise.
         spatial_weights, audio_weights, flow_weights: weights files (.safetensors, .npz) of the backbone,
-            VGGish and RAFT.
+            the audio CNN and RAFT.
         untrained: allow parts without trained weights, which then get random ones.
 
     Raises:
@@ -195,6 +197,7 @@ def load_model(
         streams=streams,
         backbone=backbone,
         same_padding=same_padding,
+        audio_cnn=audio_cnn,
         recurrent=recurrent,
         sampling=sampling,
         flow=flow,

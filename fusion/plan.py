@@ -4,6 +4,7 @@ from tristream.fusion.config import ModelConfig
 from tristream.fusion.source import ModelSource
 from tristream.fusion.windows import Windows
 from tristream.streams.flow import FlowEngine, make_engine
+from tristream.streams.log_mel import LOG_OFFSET, LOG_OFFSETS
 from tristream.streams.media import MediaReader
 from tristream.streams.picture import PictureFormat, PixelFormat
 from tristream.streams.steps import StepPlan
@@ -20,6 +21,7 @@ def step_plan(config: ModelConfig, picture: PictureFormat | None, windows: Windo
         audio=config.audio is not None,
         sampling=config.sampling,
         window_seconds=windows.window_seconds,
+        log_offset=LOG_OFFSETS[config.audio.cnn] if config.audio else LOG_OFFSET,
     )
 
 

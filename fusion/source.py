@@ -20,6 +20,7 @@ from tristream.fusion.config import (
 from tristream.fusion.folder import model_id_of, read_manifest, sha256_of
 from tristream.streams.config import (
     OWN_BACKBONES,
+    AudioCNNName,
     FlowEngineName,
     RecurrentCell,
     RecurrentConfig,
@@ -67,6 +68,7 @@ class Overrides:
     streams: tuple[str, ...] | None = None
     backbone: str | None = None
     same_padding: bool | None = None
+    audio_cnn: AudioCNNName | None = None
     recurrent: RecurrentCell | None = None
     sampling: SamplingStrategy | None = None
     flow: FlowEngineName | None = None
@@ -191,6 +193,8 @@ def _apply(config: ModelConfig, overrides: Overrides) -> ModelConfig:
         config = config.with_streams(overrides.streams)
     if overrides.backbone is not None or overrides.same_padding is not None:
         config = config.with_backbone(overrides.backbone, overrides.same_padding)
+    if overrides.audio_cnn is not None:
+        config = config.with_audio_cnn(overrides.audio_cnn)
     if overrides.recurrent is not None:
         for stream in config.streams:
             recurrent = _with_cell(getattr(config, stream).recurrent, overrides.recurrent)
@@ -237,7 +241,7 @@ def _describes(config: ModelConfig, part: str) -> object:
 
 def _no_weights(name: str, missing: Sequence[str]) -> str:
     hints = {
-        "audio.cnn": "--audio-weights FILE gives the audio network its weights",
+        "audio.cnn": "--audio-weights FILE gives the audio CNN its weights (--audio-cnn says which it is)",
         "recurrent": "--recurrent mean does without recurrent networks",
         "temporal.cnn": "--streams spatial,audio leaves motion out",
     }

@@ -1,8 +1,8 @@
-"""Log-mel examples in, their step features out: VGGish and the small audio CNN.
+"""Log-mel examples in, their step features out: VGGish, the small audio CNN, and which of all there are.
 
 examples (B, 96, 64) float log-mel -> (B, 1, 96, 64) -> convolutions -> (B, 128) float32
 
-Both have `feature_size`, take steps of any float type, compute in the type of their own weights (so that
+All have `feature_size`, take steps of any float type, compute in the type of their own weights (so that
 `cnn.to(torch.bfloat16)` is all it takes) and return float32.
 """
 
@@ -11,10 +11,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from tristream.streams.config import AudioConfig
+from tristream.streams.config import AudioCNNName, AudioConfig
 from tristream.streams.errors import ModelError
 from tristream.streams.initial import start_weights
 from tristream.streams.weights import load_weights
+from tristream.streams.yamnet import YAMNet
 
 # Where each layer of the PyTorch port stands in TensorFlow's checkpoint.
 _TF_SCOPES = {
@@ -105,12 +106,39 @@ class SmallAudioCNN(nn.Module):
         return features.float()
 
 
-_AUDIO_CNNS: dict[str, type[VGGish] | type[SmallAudioCNN]] = {"vggish": VGGish, "small": SmallAudioCNN}
+AudioCNN = VGGish | YAMNet | SmallAudioCNN
+_AUDIO_CNNS: dict[AudioCNNName, type[AudioCNN]] = {"vggish": VGGish, "yamnet": YAMNet, "small": SmallAudioCNN}
+
+# A tensor that only the weights of one audio CNN have.
+_MARKS: dict[str, AudioCNNName] = {
+    "embeddings.0.weight": "vggish",
+    "vggish/conv1/weights": "vggish",
+    "layer1.conv.weight": "yamnet",
+    "normalise.weight": "small",
+}
 
 
-def build_audio_cnn(config: AudioConfig) -> VGGish | SmallAudioCNN:
-    """The audio CNN that the config names, with PyTorch's initial weights: seed before, or load after."""
+def build_audio_cnn(config: AudioConfig) -> AudioCNN:
+    """The audio CNN that the config names, with its initial weights: seed before, or load after."""
     return _AUDIO_CNNS[config.cnn]()
+
+
+def load_audio_cnn(module: AudioCNN, weights: Mapping[str, Tensor], where: str) -> None:
+    """Load the weights of an audio CNN: VGGish's as `load_vggish`, the others' under their own names.
+
+    Raises:
+        ModelError: the weights of another audio CNN, or a tensor that is missing or of another shape.
+    """
+    wanted = next(name for name, kind in _AUDIO_CNNS.items() if isinstance(module, kind))
+    held = {_MARKS[mark] for name in weights if (mark := name.removesuffix(":0")) in _MARKS}
+    if held and wanted not in held:
+        other = held.pop()
+        raise ModelError(
+            f"{where} holds the weights of {other}, but the audio CNN is {wanted}: "
+            f"choose --audio-cnn {other}, or give the weights of {wanted}"
+        )
+    load = load_vggish if wanted == "vggish" else load_weights
+    load(module, weights, where)
 
 
 def load_vggish(module: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:

@@ -9,6 +9,7 @@ from tristream.streams.errors import UsageError
 
 SamplingStrategy = Literal["adaptive", "uniform", "every-nth", "segments", "first"]
 FlowEngineName = Literal["dis", "tvl1", "farneback", "raft", "codec"]
+AudioCNNName = Literal["vggish", "yamnet", "small"]
 RecurrentCell = Literal["gru", "lstm", "rnn", "mean", "convlstm"]
 StreamName = Literal["spatial", "temporal", "audio"]
 
@@ -83,7 +84,7 @@ class TemporalConfig:
 class AudioConfig:
     """Log-mel examples through an audio CNN."""
 
-    cnn: Literal["vggish", "yamnet", "small"] = "vggish"
+    cnn: AudioCNNName = "vggish"
     recurrent: RecurrentConfig = field(default_factory=RecurrentConfig)
 
 

@@ -1,16 +1,18 @@
-"""The published VGGish front end, for a whole sound or block by block; needs no torch.
+"""The published front end of VGGish and YAMNet, for a whole sound or block by block; needs no torch.
 
 waveform (S,) float at 16 kHz mono in [-1, 1] -> frames (96, 400) -> magnitudes (96, 257) -> mel (96, 64)
 -> examples (N, 96, 64) float32, one for each 0.96 s
 
 Source: Hershey et al. 2017, "CNN Architectures for Large-Scale Audio Classification", 3.1, and the released
-code (tensorflow/models, research/audioset/vggish), which decides wherever the paper is silent.
+code (tensorflow/models, research/audioset/vggish), which decides wherever the paper is silent. YAMNet's
+(research/audioset/yamnet) differs from it in the offset of the logarithm only.
 """
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from tristream.streams.config import AudioCNNName
 from tristream.streams.errors import UsageError
 
 SAMPLE_RATE_HZ = 16_000
@@ -20,7 +22,8 @@ FFT_SAMPLES = 512  # the power of two that holds a window
 FFT_BINS = FFT_SAMPLES // 2 + 1  # 257 bins, 31.25 Hz apart
 MEL_BANDS = 64
 LOWEST_HZ, HIGHEST_HZ = 125.0, 7500.0  # the edges of the outermost mel bands
-LOG_OFFSET = 0.01  # keeps the logarithm of silence finite: -4.605
+LOG_OFFSET = 0.01  # VGGish's: keeps the logarithm of silence finite, at -4.605
+LOG_OFFSETS: dict[AudioCNNName, float] = {"vggish": LOG_OFFSET, "yamnet": 0.001, "small": LOG_OFFSET}
 
 EXAMPLE_FRAMES = 96
 EXAMPLE_HOP_SAMPLES = EXAMPLE_FRAMES * HOP_SAMPLES  # 15,360 samples from one example to the next
@@ -33,13 +36,15 @@ OVERLAP_SAMPLES = EXAMPLE_SAMPLES - EXAMPLE_HOP_SAMPLES  # 240 shared by neighbo
 _FRAMES_AT_ONCE = 8
 
 
-def log_mel_examples(waveform: ArrayLike) -> NDArray[np.float32]:
+def log_mel_examples(waveform: ArrayLike, log_offset: float = LOG_OFFSET) -> NDArray[np.float32]:
     """The log-mel examples (N, 96, 64) of a whole waveform (S,) at 16 kHz mono; N is 0 only if S is.
+
+    `log_offset` is added before the logarithm; `LOG_OFFSETS` has the one that each audio CNN wants.
 
     Raises:
         UsageError: the waveform is not one row of floats.
     """
-    stream = LogMelStream()
+    stream = LogMelStream(log_offset=log_offset)
     return np.concatenate([stream.push(waveform), stream.finish()])
 
 
@@ -52,12 +57,14 @@ class LogMelStream:
 
     Attributes:
         offset_seconds: when the first sample sounds.
+        log_offset: what is added to a mel band before the logarithm.
         count: the examples given so far.
         padded: whether the one example of this sound ends in zeros that nobody recorded.
     """
 
-    def __init__(self, offset_seconds: float = 0.0) -> None:
+    def __init__(self, offset_seconds: float = 0.0, log_offset: float = LOG_OFFSET) -> None:
         self.offset_seconds = offset_seconds
+        self.log_offset = log_offset
         self.count = 0
         self.padded = False
         self._buffer = np.zeros(EXAMPLE_SAMPLES)
@@ -122,7 +129,7 @@ class LogMelStream:
         magnitudes = np.empty((EXAMPLE_FRAMES, FFT_BINS), np.float32)
         np.abs(self._spectra, out=magnitudes, casting="same_kind")
         mel = magnitudes.reshape(-1, _FRAMES_AT_ONCE, FFT_BINS) @ _MEL  # (12, 8, 64)
-        log_mel: NDArray[np.float32] = np.log(mel + np.float32(LOG_OFFSET))
+        log_mel: NDArray[np.float32] = np.log(mel + np.float32(self.log_offset))
         return log_mel.reshape(EXAMPLE_FRAMES, MEL_BANDS)
 
 

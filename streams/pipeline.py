@@ -35,7 +35,7 @@ def read_steps(reader: MediaReader, plan: StepPlan, engine: FlowEngine | None, t
     if plan.stack_pairs is None and (eager or plan.sampling.strategy != "adaptive"):
         plan, engine = replace(plan, flow=None), None
     builder = ChunkBuilder(plan, engine, eager, timings)
-    sound = SoundSteps()
+    sound = SoundSteps(plan.log_offset)
     decoded = prefetch(_decode(reader, plan, engine, timings), FRAMES_AHEAD)
     yield from prefetch(_steps(decoded, builder, sound, reader.warnings), CHUNKS_AHEAD)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from tristream.streams.log_mel import EXAMPLE_SECONDS, SAMPLE_RATE_HZ, LogMelStream
+from tristream.streams.log_mel import EXAMPLE_SECONDS, LOG_OFFSET, SAMPLE_RATE_HZ, LogMelStream
 from tristream.streams.media import AudioBlock
 from tristream.streams.steps import Steps
 
@@ -13,18 +13,19 @@ GAP_SECONDS = 0.25  # a jump in the sound's time stamps from which it is begun a
 
 
 class SoundSteps:
-    """Sound in, log-mel examples out, with their times."""
+    """Sound in, log-mel examples out, with their times; `log_offset` is the one that the audio CNN wants."""
 
-    def __init__(self) -> None:
+    def __init__(self, log_offset: float = LOG_OFFSET) -> None:
+        self.log_offset = log_offset
         self.padded = 0  # examples that were filled up with silence
-        self._examples = LogMelStream()
+        self._examples = LogMelStream(log_offset=log_offset)
         self._expected_seconds: float | None = None  # of the next block
 
     def add(self, block: AudioBlock) -> Iterator[Steps]:
         """The examples that a block completes."""
         if self._expected_seconds is None or abs(block.start_seconds - self._expected_seconds) > GAP_SECONDS:
             yield from self.finish()
-            self._examples = LogMelStream(block.start_seconds)
+            self._examples = LogMelStream(block.start_seconds, self.log_offset)
             self._expected_seconds = block.start_seconds
         self._expected_seconds += len(block.samples) / SAMPLE_RATE_HZ
         yield from self._steps(self._examples.push(block.samples))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tristream.streams.config import SamplingConfig, StreamName
+from tristream.streams.log_mel import LOG_OFFSET
 from tristream.streams.picture import PictureFormat
 
 
@@ -39,6 +40,7 @@ class StepPlan:
     audio: bool
     sampling: SamplingConfig
     window_seconds: float
+    log_offset: float = LOG_OFFSET  # of the log-mel examples: the one that the audio CNN wants
 
     @property
     def needs_video(self) -> bool:

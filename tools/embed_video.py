@@ -40,6 +40,10 @@ def embed_video(
         bool | None,
         typer.Option("--same-padding", help="Pad the backbone as TensorFlow does, for weights converted from it."),
     ] = None,
+    audio_cnn: Annotated[
+        Literal["vggish", "yamnet", "small"] | None,
+        typer.Option(help="Another CNN for the audio stream; --audio-weights gives its weights.", show_default=False),
+    ] = None,
     recurrent: Annotated[
         Literal["gru", "lstm", "rnn", "mean"] | None,
         typer.Option(help="Another recurrent cell; mean needs no training.", show_default=False),
@@ -56,7 +60,10 @@ def embed_video(
         Path | None, typer.Option(help="Weights of the backbone, .safetensors or .npz.", show_default=False)
     ] = None,
     audio_weights: Annotated[
-        Path | None, typer.Option(help="Weights of VGGish, .safetensors or .npz.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Weights of the audio CNN (VGGish, YAMNet, small), .safetensors or .npz.", show_default=False
+        ),
     ] = None,
     flow_weights: Annotated[
         Path | None, typer.Option(help="Weights of RAFT-small, .safetensors.", show_default=False)
@@ -105,6 +112,7 @@ def embed_video(
         streams=tuple(name.strip() for name in streams.split(",")) if streams is not None else None,
         backbone=backbone,
         same_padding=same_padding,
+        audio_cnn=audio_cnn,
         recurrent=recurrent,
         sampling=sampling,
         flow=flow,
