@@ -4,7 +4,7 @@ A source is small and plain, so that it can be handed to worker processes, and i
 before anything is loaded.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tristream.fusion.config import (
     TKACHENKO2018,
     ModelConfig,
 )
-from tristream.fusion.folder import model_id_of, read_manifest, sha256_of
+from tristream.fusion.folder import CLASSIFIER_FILE, model_id_of, read_manifest, sha256_of
 from tristream.streams.config import (
     OWN_BACKBONES,
     AudioCNNName,
@@ -89,6 +89,9 @@ class ModelSource:
     name: str
     config: ModelConfig
     weights: Mapping[str, Weights]
+    classes: tuple[str, ...] = ()
+    classifier: str = ""  # its kind; empty where the model has none
+    classifier_path: Path | None = None
 
     @property
     def model_id(self) -> str:
@@ -110,9 +113,15 @@ class ModelSource:
 
 
 def find_model(
-    name_or_path: str | Path = DEFAULT_MODEL, overrides: Overrides | None = None, *, untrained: bool = False
+    name_or_path: str | Path = DEFAULT_MODEL,
+    overrides: Overrides | None = None,
+    *,
+    untrained: bool = False,
+    to_train: Container[str] = (),
 ) -> ModelSource:
     """The source of a model by name (`pocket`, `tkachenko2018`), folder or `hf:owner/name`, with overrides applied.
+
+    A model that was changed has no classifier any more. Parts in `to_train` need no weights yet.
 
     Raises:
         UsageError: an override that does not fit the model.
@@ -128,7 +137,10 @@ def find_model(
             )
     weights = {part: _choose(part, source, config, overrides, untrained) for part in parts_of(config)}
     chosen = replace(source, config=config, weights=weights)
-    missing = [part for part, each in weights.items() if each.origin == "seed" and not each.untrained]
+    if chosen.model_id != source.model_id:
+        chosen = replace(chosen, classes=(), classifier="", classifier_path=None)
+    seeded = (part for part, each in weights.items() if each.origin == "seed" and not each.untrained)
+    missing = [part for part in seeded if part not in to_train]
     if missing and not untrained:
         raise ModelError(_no_weights(source.name, missing))
     return chosen
@@ -172,7 +184,11 @@ def _of_folder(folder: Path) -> ModelSource:
         of_file = replace(files.get(stream, Weights()), prefix=f"{piece}." if piece else "")
         untrained = part in manifest.untrained or not (manifest.trained or manifest.untrained)
         weights[part] = replace(of_file, untrained=untrained)
-    return ModelSource(manifest.name, manifest.architecture, weights)
+    kind = manifest.classifier
+    if kind and CLASSIFIER_FILE not in manifest.files:
+        raise ModelError(f"{folder / 'model.json'} names a {kind} classifier, but not its file {CLASSIFIER_FILE}")
+    path = folder / CLASSIFIER_FILE if kind else None
+    return ModelSource(manifest.name, manifest.architecture, weights, tuple(manifest.classes), kind, path)
 
 
 def parts_of(config: ModelConfig) -> tuple[str, ...]:
