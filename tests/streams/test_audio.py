@@ -1,4 +1,4 @@
-"""The audio CNNs: VGGish equal to TensorFlow's definition under both ports' names, and the small CNN."""
+"""The audio CNNs: VGGish equal to TensorFlow's definition under both ports' names, the small CNN, the choice."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tristream.streams.audio import SmallAudioCNN, VGGish, build_audio_cnn, load_vggish
-from tristream.streams.config import AudioConfig
+from tristream.streams.audio import SmallAudioCNN, VGGish, build_audio_cnn, load_audio_cnn, load_vggish
+from tristream.streams.config import AudioCNNName, AudioConfig
 from tristream.streams.errors import ModelError
-from tristream.streams.log_mel import log_mel_examples
+from tristream.streams.log_mel import LOG_OFFSETS, log_mel_examples
 from tristream.streams.weights import read_weights
+from tristream.streams.yamnet import YAMNet
 
 # The released checkpoint: scope, shape of its weights, in the order of the network.
 TF_LAYERS = {
@@ -243,8 +244,8 @@ def test_small_cnn_learns_to_tell_two_tones() -> None:
 
 
 def test_the_config_names_the_cnn() -> None:
-    kinds = {"vggish": VGGish, "small": SmallAudioCNN}
-    assert set(get_args(get_type_hints(AudioConfig)["cnn"])) == set(kinds)
+    kinds = {"vggish": VGGish, "yamnet": YAMNet, "small": SmallAudioCNN}
+    assert set(get_args(get_type_hints(AudioConfig)["cnn"])) == set(kinds) == set(LOG_OFFSETS)
     with torch.device("meta"):
         assert {name: type(build_audio_cnn(AudioConfig(cnn=name))) for name in kinds} == kinds
 
@@ -253,3 +254,37 @@ def test_the_seed_decides_the_weights(small: SmallAudioCNN, examples: Tensor) ->
     torch.manual_seed(0)
     again = build_audio_cnn(AudioConfig(cnn="small")).eval()
     assert torch.equal(features_of(again, examples), features_of(small, examples))
+
+
+def built(cnn: AudioCNNName) -> VGGish | YAMNet | SmallAudioCNN:
+    with torch.device("meta"):
+        return build_audio_cnn(AudioConfig(cnn=cnn))
+
+
+@pytest.mark.parametrize("chosen", ["vggish", "yamnet", "small"])
+@pytest.mark.parametrize("held", ["vggish", "yamnet", "small"])
+def test_weights_of_another_audio_cnn_are_refused_with_its_name(chosen: AudioCNNName, held: AudioCNNName) -> None:
+    weights = built(held).state_dict()
+    if held == chosen:
+        return load_audio_cnn(built(chosen), weights, "w.npz")
+    with pytest.raises(ModelError, match=rf"w\.npz holds the weights of {held}, .* is {chosen}: .*--audio-cnn {held}"):
+        load_audio_cnn(built(chosen), weights, "w.npz")
+
+
+def test_vggish_is_known_by_tensorflows_names_too(tf_arrays: dict[str, NDArray[np.float32]]) -> None:
+    with pytest.raises(ModelError, match="holds the weights of vggish, but the audio CNN is yamnet"):
+        load_audio_cnn(built("yamnet"), tensors(tf_arrays, suffix=":0"), "vggish.npz")
+
+
+@pytest.mark.parametrize("cnn", ["vggish", "yamnet", "small"])
+def test_weights_of_something_else_are_refused(cnn: AudioCNNName) -> None:
+    with pytest.raises(ModelError, match=r"^r\.npz (holds no VGGish weights|lacks \d+ of \d+ tensors)"):
+        load_audio_cnn(built(cnn), {"conv1.weight": torch.zeros(1)}, "r.npz")
+
+
+def test_loaded_weights_are_the_files(small: SmallAudioCNN, examples: Tensor) -> None:
+    torch.manual_seed(1)
+    other = SmallAudioCNN().eval()
+    assert not torch.equal(features_of(other, examples), features_of(small, examples))
+    load_audio_cnn(other, small.state_dict(), "small.npz")
+    assert torch.equal(features_of(other, examples), features_of(small, examples))

@@ -102,6 +102,16 @@ def test_silence_is_the_logarithm_of_the_offset() -> None:
     assert (examples == SILENCE).all()
 
 
+def test_the_offset_of_each_audio_cnn_is_added_before_the_logarithm() -> None:
+    assert log_mel.LOG_OFFSETS == {"vggish": 0.01, "yamnet": 0.001, "small": 0.01}  # the releases' (and VGGish's)
+    waveform = 0.01 * noise(31_000)
+    vggish, yamnet = (log_mel_examples(waveform, log_mel.LOG_OFFSETS[cnn]) for cnn in ("vggish", "yamnet"))
+    assert np.array_equal(vggish, log_mel_examples(waveform))
+    np.testing.assert_allclose(np.exp(vggish) - 0.01, np.exp(yamnet) - 0.001, rtol=0, atol=1e-5)
+    silence = LogMelStream(log_offset=0.001)
+    assert (silence.push(np.zeros(15_600, np.float32)) == np.log(np.float32(0.001))).all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     samples=st.integers(0, 50_000) | st.sampled_from([399, 15_360, 15_599, 15_600, 30_959, 30_960]),

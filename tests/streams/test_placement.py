@@ -98,6 +98,22 @@ def test_auto_rounds_all_of_a_resnet_and_all_but_the_stem_of_a_mobilenet(monkeyp
     assert set(dtypes[2:]) == {torch.bfloat16}
 
 
+def test_a_folded_mobilenet_in_a_row_of_layers_keeps_its_stem_too() -> None:
+    def layer(depthwise: bool) -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(8, 8, 3, groups=8 if depthwise else 1), nn.ReLU())
+
+    torch.manual_seed(0)
+    cnn, x = nn.Sequential(layer(False), layer(True), layer(True)), torch.randn(2, 8, 9, 9)
+    with torch.inference_mode():
+        expected = cnn(x)
+        placed = place(cnn, "cpu", "bfloat16")
+        assert cosine(placed(x).float(), expected) >= 0.999
+    assert placed is cnn
+    assert [m.weight.dtype for m in fused(placed)] == [torch.float32, torch.float32, torch.bfloat16]
+    normed = place(nn.Sequential(layer(True), nn.GroupNorm(1, 8)), "cpu", "bfloat16")  # as ConvNeXt: errors shrink
+    assert {p.dtype for p in normed.parameters()} == {torch.bfloat16}
+
+
 def fused(cnn: nn.Module) -> list[FusedConv2d]:
     return [module for module in cnn.modules() if isinstance(module, FusedConv2d)]
 
