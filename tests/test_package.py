@@ -39,6 +39,7 @@ def test_the_public_names_are_there() -> None:
     assert sorted(tristream.__all__) == [
         "ClipEmbedding",
         "FlowError",
+        "FusionSVM",
         "MediaError",
         "Model",
         "ModelError",

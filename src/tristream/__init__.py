@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tristream.fusion.embedding import ClipEmbedding, VideoEmbedding
     from tristream.fusion.model import Model, load_model
+    from tristream.fusion.svm import FusionSVM
     from tristream.streams.errors import FlowError, MediaError, ModelError, TableError, TristreamError, UsageError
 
 _HOMES = {
@@ -16,6 +17,7 @@ _HOMES = {
     "Model": "tristream.fusion.model",
     "VideoEmbedding": "tristream.fusion.embedding",
     "ClipEmbedding": "tristream.fusion.embedding",
+    "FusionSVM": "tristream.fusion.svm",
     "TristreamError": "tristream.streams.errors",
     "UsageError": "tristream.streams.errors",
     "MediaError": "tristream.streams.errors",
@@ -27,6 +29,7 @@ _HOMES = {
 __all__ = [
     "ClipEmbedding",
     "FlowError",
+    "FusionSVM",
     "MediaError",
     "Model",
     "ModelError",
