@@ -1,7 +1,7 @@
 """The networks of a model, built from its source: weights from files, a hub or the seed."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -24,25 +24,27 @@ M = TypeVar("M", bound=nn.Module)
 CNN = AnySpatialCNN | MotionCNN | SmallMotionCNN | AudioCNN
 
 
-def build_parts(source: ModelSource) -> dict[StreamName, tuple[CNN, Encoder]]:
-    """The CNN and recurrent encoder of each stream, in float32 on the CPU.
+def build_parts(
+    source: ModelSource, streams: Sequence[StreamName] | None = None
+) -> dict[StreamName, tuple[CNN, Encoder]]:
+    """The CNN and recurrent encoder of each stream, or of those named, in float32 on the CPU.
 
     Raises:
         ModelError: weights that are missing, damaged or of another architecture.
         UsageError: an unknown backbone.
     """
     parts = {}
-    for name in source.config.streams:
-        with _seeded(source, f"{name}.cnn"):
+    for name in source.config.streams if streams is None else streams:
+        with seeded(source, f"{name}.cnn"):
             cnn = _cnn(source, name)
         parts[name] = (cnn, _recurrent(source, name, cnn.feature_size))
     return parts
 
 
-def cnn_digests(source: ModelSource) -> dict[StreamName, str]:
+def cnn_digests(source: ModelSource, streams: Sequence[StreamName]) -> dict[StreamName, str]:
     """The sha256 of each stream's CNN as it was loaded: the same for the same weights, from wherever they come."""
     digests = {}
-    for name, (cnn, _) in build_parts(source).items():
+    for name, (cnn, _) in build_parts(source, streams).items():
         digest = hashlib.sha256()
         for tensor_name, tensor in sorted(cnn.state_dict().items()):
             if not tensor_name.endswith("num_batches_tracked"):
@@ -60,7 +62,8 @@ def build_streams(
     for name, (cnn, recurrent) in build_parts(source).items():
         if isinstance(cnn, AnySpatialCNN):
             picture = cnn.picture
-        streams[name] = Stream(name, place(cnn, device, dtype), recurrent.to(device).eval(), device)
+        head = _vote_head(source, recurrent.vector_size, device)
+        streams[name] = Stream(name, place(cnn, device, dtype), recurrent.to(device).eval(), device, head)
     return streams, picture
 
 
@@ -83,9 +86,18 @@ def _cnn(source: ModelSource, name: StreamName) -> CNN:
 def _recurrent(source: ModelSource, stream: StreamName, feature_size: int) -> Encoder:
     config: RecurrentConfig = getattr(source.config, stream).recurrent
     part = f"{stream}.recurrent"
-    with _seeded(source, part):
+    with seeded(source, part):
         encoder = build_encoder(feature_size, config, source.config.sampling.max_steps)
     return _loaded(encoder, source.weights.get(part, Weights()))
+
+
+def _vote_head(source: ModelSource, vector_size: int, device: str) -> nn.Linear | None:
+    """The head of a model whose steps vote; None of another."""
+    if source.classifier != "votes" or source.classifier_path is None:
+        return None
+    head = nn.Linear(vector_size, len(source.classes))
+    load_weights(head, read_weights(source.classifier_path), str(source.classifier_path))
+    return head.to(device).eval()
 
 
 def _loaded(module: M, weights: Weights) -> M:
@@ -104,7 +116,7 @@ def _tensors(weights: Weights) -> dict[str, Tensor] | None:
 
 
 @contextmanager
-def _seeded(source: ModelSource, part: str) -> Iterator[None]:
+def seeded(source: ModelSource, part: str) -> Iterator[None]:
     """Random weights made here are the same every time, and do not depend on which other parts there are."""
     digest = hashlib.sha256(f"{source.config.seed}:{part}".encode()).digest()
     with torch.random.fork_rng(devices=[]):

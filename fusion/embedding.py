@@ -32,6 +32,7 @@ class ClipEmbedding:
     """The embedding of one clip [start_seconds, end_seconds).
 
     `vector` (D,) holds the stream vectors side by side; the part of a stream that is not `present` is zero.
+    `votes` (K,) is each class's share of the steps, of a model whose steps vote; of another it is empty.
     """
 
     start_seconds: float
@@ -39,6 +40,7 @@ class ClipEmbedding:
     vector: NDArray[np.float32]
     present: Mapping[StreamName, bool]
     dims: Mapping[StreamName, int]
+    votes: NDArray[np.float32] = field(default_factory=lambda: NO_VECTOR)
 
     def stream(self, name: str) -> NDArray[np.float32]:
         """The vector (D_s,) of one stream; zero where it is not present.
@@ -88,13 +90,18 @@ def clips_of(
     windows: Windows,
     duration_seconds: float,
 ) -> tuple[ClipEmbedding, ...]:
-    """The clips in which any stream is present, in order; `vectors` has each stream's (D_s,) by clip."""
+    """The clips in which any stream is present, in order; `vectors` has each stream's by clip.
+
+    A vector is (D_s,), or (D_s + K,) where votes follow it.
+    """
     clips = []
     for index in sorted(set().union(*vectors.values())):
         start_seconds, end_seconds = windows.span(index, duration_seconds)
         present = {name: index in vectors[name] for name in dims}
-        parts = [vectors[name].get(index, np.zeros(size, np.float32)) for name, size in dims.items()]
-        clips.append(ClipEmbedding(start_seconds, end_seconds, np.concatenate(parts), present, dims))
+        wholes = {name: vectors[name].get(index, np.zeros(size, np.float32)) for name, size in dims.items()}
+        vector = np.concatenate([wholes[name][:size] for name, size in dims.items()])
+        votes = np.concatenate([wholes[name][size:] for name, size in dims.items()])
+        clips.append(ClipEmbedding(start_seconds, end_seconds, vector, present, dims, votes))
     return tuple(clips)
 
 

@@ -6,11 +6,13 @@ file -> steps of each stream -> CNN (T, F) -> recurrent (D_s,) a clip -> joined 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 
 from tristream.fusion.assemble import build_streams
 from tristream.fusion.batch import Job, embed_files
+from tristream.fusion.classify import ModelClassifier
 from tristream.fusion.clips import ClipEncoder
 from tristream.fusion.config import ModelConfig
 from tristream.fusion.embedding import VideoEmbedding, clips_of, join_clips
@@ -56,6 +58,15 @@ class Model:
     def dims(self) -> dict[StreamName, int]:
         """The length D_s of each stream's vector, in the order in which they are joined."""
         return {name: stream.recurrent.vector_size for name, stream in self.streams.items()}
+
+    @cached_property
+    def classifier(self) -> ModelClassifier:
+        """What tells classes of this model's embeddings.
+
+        Raises:
+            ModelError: the model has none, or a damaged one.
+        """
+        return ModelClassifier(self.source, self.dims)
 
     def embed(
         self,

@@ -67,7 +67,7 @@ class FeatureCache:
         path = self.path_of(key)
         try:
             with safe_open(path, framework="np") as file:  # refuses a file that is cut or padded
-                sound = "values" in file.keys() and "sha256" in (file.metadata() or {})  # noqa: SIM118
+                sound = "sha256" in (file.metadata() or {})
         except FileNotFoundError:
             return False
         except (SafetensorError, OSError):
@@ -88,12 +88,19 @@ class FeatureCache:
         tensors = {"values": np.ascontiguousarray(features.values), "times": features.times}
         if features.scale is not None:
             tensors["scale"] = features.scale
-        metadata = {
-            "sha256": _digest(tensors),
+        facts = {
             "duration_seconds": repr(features.duration_seconds),
             "warnings": json.dumps(features.warnings),
         }
-        data = save(tensors, metadata)
+        return self.write_arrays(key, tensors, facts)
+
+    def write_arrays(self, key: str, arrays: dict[str, NDArray[Any]], facts: dict[str, str]) -> int:
+        """Keep any arrays, as those of a network that was trained; how many bytes that takes.
+
+        Raises:
+            UsageError: the folder cannot be written.
+        """
+        data = save(arrays, facts | {"sha256": _digest(arrays)})
         path = self.path_of(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,23 +118,34 @@ class FeatureCache:
         Raises:
             MediaError: they are not there any more, or damaged, in which case they are removed.
         """
-        path = self.path_of(key)
+        tensors, facts = self.read_arrays(key)
         try:
-            with safe_open(path, framework="np") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                metadata = file.metadata()
-            if key not in self._checked and _digest(tensors) != metadata["sha256"]:
-                raise ValueError("sha256 differs")
-            self._checked.add(key)
             return StepFeatures(
                 tensors["values"],
                 tensors["times"],
-                float(metadata["duration_seconds"]),
+                float(facts["duration_seconds"]),
                 tensors.get("scale"),
-                tuple(json.loads(metadata["warnings"])),
+                tuple(json.loads(facts["warnings"])),
             )
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._gone(key, error) from error
+
+    def read_arrays(self, key: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """What `write_arrays` kept.
+
+        Raises:
+            MediaError: as `read`.
+        """
+        try:
+            with safe_open(self.path_of(key), framework="np") as file:
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                facts: dict[str, str] = file.metadata()
+            if key not in self._checked and _digest(arrays) != facts["sha256"]:
+                raise ValueError("sha256 differs")
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise self._gone(key, error) from error
+        self._checked.add(key)
+        return arrays, facts
 
     def times(self, key: str) -> tuple[NDArray[np.float64], float]:
         """The times (T, 3) of the steps, and the file's duration in seconds, without reading the values.

@@ -12,6 +12,7 @@ from tristream.fusion.batch import Workers
 from tristream.fusion.embedding import VideoEmbedding
 from tristream.fusion.folder import sha256_of
 from tristream.fusion.source import ModelSource
+from tristream.fusion.windows import Windows
 from tristream.fusion.worker import EmbedFile, Job
 from tristream.streams.config import RecurrentConfig, SamplingConfig, StreamName, to_json
 from tristream.streams.errors import UsageError
@@ -19,9 +20,11 @@ from tristream.training.cache import GIGABYTE, FeatureCache, key_of
 from tristream.training.recipes import Augmentation
 
 if TYPE_CHECKING:
+    from tristream.streams.placement import DtypeName
     from tristream.training.collecting import Collector
 
 FEATURES_VERSION = 1  # of what is kept; counted up when features of the same settings change
+BATCH_SIZE = 16  # steps that go through a CNN together
 FIRST_ESTIMATE_FILES = 8  # so many files tell how much room all of them need
 # Every frame, for a CNN that is trained on steps drawn anew in each epoch.
 EVERY_FRAME = SamplingConfig("every-nth", max_steps=10**9, frame_jump=1)
@@ -190,7 +193,32 @@ def _check_room(cache: FeatureCache, extracted: Extracted, files: int) -> None:
         )
 
 
-def source_for_inputs(source: ModelSource, streams: Sequence[StreamName]) -> ModelSource:
-    """The source whose settings say what the inputs of CNNs that are to be trained are: every frame of a file."""
-    config = replace(source.config.with_streams(tuple(streams)), sampling=EVERY_FRAME)
-    return replace(source, config=config)
+def make_job(
+    source: ModelSource,
+    windows: Windows,
+    cache: FeatureCache,
+    wanted: Sequence[Wanted],
+    device: str = "auto",
+    dtype: "DtypeName" = "auto",
+) -> ExtractionJob:
+    """The job that keeps what is wanted of files; loads the CNNs once, to know their weights by their content.
+
+    Raises:
+        ModelError: weights that are missing, damaged or of another architecture.
+        UsageError: a device that is not there.
+    """
+    from tristream.fusion.assemble import cnn_digests
+    from tristream.streams.placement import select_device, select_dtype
+
+    device = select_device(device)
+    return ExtractionJob(
+        source,
+        windows,
+        BATCH_SIZE,
+        device,
+        dtype,
+        cache=cache.folder,
+        wanted=tuple(wanted),
+        dtype_name=str(select_dtype(device, dtype)),
+        digests=cnn_digests(source, [each.stream for each in wanted if each.kind == "features"]),
+    )

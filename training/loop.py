@@ -33,7 +33,9 @@ class Measured:
 class Task(Protocol):
     """What the loop trains: a network, its batches, its loss."""
 
-    network: nn.Module
+    @property
+    def network(self) -> nn.Module:
+        """What is trained."""
 
     def batches(self, generator: np.random.Generator) -> Iterator[Any]:
         """The batches of an epoch."""

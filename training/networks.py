@@ -3,12 +3,15 @@
 steps (B, T, …) -> CNN, where it is trained too -> encoder -> head -> logits (B, K), or (B, T, K) where steps vote
 """
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
 from tristream.streams.encoder import Encoder
 from tristream.streams.errors import UsageError
 from tristream.streams.recurrent import RecurrentEncoder
+from tristream.streams.stream import votes
 from tristream.training.recipes import Head
 
 
@@ -27,15 +30,25 @@ class SequenceNetwork(nn.Module):
 
     def forward(self, steps: Tensor, lengths: Tensor) -> Tensor:
         """Logits (B, K), or (B, T, K) for `votes`."""
-        if self.cnn is not None:
-            features = self.cnn(steps.flatten(0, 1))  # (B·T, F)
-            steps = features.unflatten(0, steps.shape[:2])
+        steps = self._features(steps)
         if self.kind == "votes" and isinstance(self.encoder, RecurrentEncoder):
             vectors = self.encoder.outputs(steps, lengths)  # (B, T, D)
         else:
             vectors = self.encoder(steps, lengths)  # (B, D)
         logits: Tensor = self.head(self.dropout(vectors))
         return logits
+
+    def vectors(self, steps: Tensor, lengths: Tensor) -> Tensor:
+        """The encoder's vectors (B, D)."""
+        vectors: Tensor = self.encoder(self._features(steps), lengths)
+        return vectors
+
+    def _features(self, steps: Tensor) -> Tensor:
+        """The step features (B, T, F)."""
+        if self.cnn is None:
+            return steps
+        features: Tensor = self.cnn(steps.flatten(0, 1))  # (B·T, F)
+        return features.view(*steps.shape[:2], -1)
 
     def loss(self, logits: Tensor, lengths: Tensor, labels: Tensor) -> Tensor:
         """The mean cross entropy over the clips; for `votes` over the steps."""
@@ -57,11 +70,18 @@ class SequenceNetwork(nn.Module):
 
 
 class StepNetwork(nn.Module):
-    """A CNN and a softmax over its step features, which trains it on single steps."""
+    """A CNN and a softmax over its step features, which trains it on single steps.
 
-    def __init__(self, cnn: nn.Module, feature_size: int, classes: int, dropout: float) -> None:
+    With `keep_norms` the CNN stays in evaluation mode: of a network that is fine-tuned, the batch norms keep the
+    statistics of what it was trained on, which are better than those of a few clips.
+    """
+
+    def __init__(
+        self, cnn: nn.Module, feature_size: int, classes: int, dropout: float, keep_norms: bool = False
+    ) -> None:
         super().__init__()
         self.cnn = cnn
+        self.keep_norms = keep_norms
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(feature_size, classes)
 
@@ -70,26 +90,19 @@ class StepNetwork(nn.Module):
         logits: Tensor = self.head(self.dropout(self.cnn(steps)))
         return logits
 
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, of the CNN too unless its norms are kept."""
+        super().train(mode)
+        if self.keep_norms:
+            self.cnn.eval()
+        return self
+
 
 def log_probabilities(logits: Tensor, head: Head) -> Tensor:
     """Log probabilities (B, K): of a softmax, or of sigmoids divided by their sum, as Keras's cross entropy does."""
     if head == "sigmoid":
         logits = nn.functional.logsigmoid(logits)
     return nn.functional.log_softmax(logits, dim=-1)
-
-
-def votes(logits: Tensor, lengths: Tensor) -> Tensor:
-    """Each class's share (B, K) of the steps' votes in logits (B, T, K).
-
-    Equal shares are told apart by the mean probability, which adds less than a vote does.
-    """
-    inside = _inside(logits, lengths)[..., None]  # (B, T, 1)
-    counts = lengths.to(logits.device)[:, None].float()
-    ballots = nn.functional.one_hot(logits.argmax(dim=2), logits.shape[2]).float()  # (B, T, K)
-    shares = (ballots * inside).sum(dim=1) / counts
-    means = (logits.float().softmax(dim=2) * inside).sum(dim=1) / counts
-    weight = 0.5 / (counts + 0.5)  # of the means, which thus add up to half a vote at most
-    return (1 - weight) * shares + weight * means
 
 
 def _inside(logits: Tensor, lengths: Tensor) -> Tensor:

@@ -30,6 +30,11 @@ def make_decay(optimiser: Optimizer, config: OptimiserConfig) -> LambdaLR | None
     return LambdaLR(optimiser, lambda updates: 1 / (1 + decay * updates)) if decay else None
 
 
+LEAST_FALL = (
+    1e-3  # of a validation loss; Keras's `min_delta`. Small sets fall by less for a hundred epochs, for nothing
+)
+
+
 class Plateau:
     """Lowers the rate and ends the training where the validation loss does not fall any more (V.D).
 
@@ -43,7 +48,7 @@ class Plateau:
     def step(self, loss: float, epoch: int, optimiser: Optimizer) -> bool:
         """Take in an epoch's validation loss; whether it is the best so far."""
         state = self.state
-        better = state["best"] is None or loss < state["best"]
+        better = state["best"] is None or loss < state["best"] - LEAST_FALL
         if better:
             state.update(best=loss, best_epoch=epoch, since_best=0, since_reduced=0)
             return True

@@ -30,7 +30,6 @@ class TrainSettings:
     timeout_seconds: float | None = 3600.0
     cache: Path | None = DEFAULT_CACHE  # None: features are kept beside the model until it is done
     cache_gigabytes: float | None = DEFAULT_CACHE_GIGABYTES
-    log: Path | None = None  # where TensorBoard's logs go
 
     def of_recipe(self, recipe: Recipe) -> Recipe:
         """The recipe with these choices.

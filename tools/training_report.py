@@ -1,0 +1,115 @@
+"""How a training is shown to the person at the terminal, and to TensorBoard."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from tristream.streams.errors import UsageError
+from tristream.tools.shell import say
+from tristream.training import loop
+from tristream.training.reporting import Report
+
+
+def training_report(log: Path | None) -> Report:
+    """A report on standard error, and into TensorBoard's logs where a folder is given.
+
+    Raises:
+        UsageError: logs are wanted, and TensorBoard is not installed.
+    """
+    if log is None:
+        return TerminalReport(None)
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UsageError("--log needs TensorBoard: pip install 'tristream[log]'") from error
+    return TerminalReport(SummaryWriter(str(log)))
+
+
+class TerminalReport(Report):
+    """A bar where standard error is a terminal, else a line a stage."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    def say(self, message: str) -> None:
+        """A message on standard error."""
+        say(message)
+
+    @contextmanager
+    def files(self, what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+        """How many files are done."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+            task = progress.add_task(what, total=total)
+            yield lambda done, of: progress.update(task, completed=done, total=of)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[loop.Progress], None]]:
+        """The epochs of a stage, with loss, accuracy and the time that is left at most."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+        )
+        last: list[loop.Progress] = []
+        with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+            task = progress.add_task(name, total=None, figures="", left="")
+
+            def show(state: loop.Progress) -> None:
+                last[:] = [state]
+                done = len(state.epochs)
+                left_seconds = (state.most_epochs - done) * state.seconds_per_epoch
+                progress.update(
+                    task,
+                    completed=done,
+                    total=state.most_epochs,
+                    figures=figures_of(state),
+                    left=f"at most {left_seconds / 60:.1f} min left",
+                )
+                self._log(name, state)
+
+            yield show
+        if last and not sys.stderr.isatty():
+            say(f"{name}: {len(last[0].epochs)} epochs, {figures_of(last[0])}")
+
+    def _log(self, name: str, state: loop.Progress) -> None:
+        if self._writer is None:
+            return
+        epoch, number = state.epochs[-1], len(state.epochs)
+        figures = {
+            "loss/train": epoch.train_loss,
+            "loss/validation": epoch.validation_loss,
+            "accuracy/train": epoch.train_accuracy,
+            "accuracy/validation": epoch.validation_accuracy,
+            "learning_rate": epoch.learning_rate,
+        }
+        for figure, value in figures.items():
+            if value is not None:
+                self._writer.add_scalar(f"{name}/{figure}", value, number)
+        self._writer.flush()
+
+
+def figures_of(state: loop.Progress) -> str:
+    """The last epoch in words."""
+    epoch = state.epochs[-1]
+    words = [f"loss {epoch.train_loss:.3f}"]
+    if epoch.train_accuracy is not None:
+        words.append(f"accuracy {epoch.train_accuracy:.3f}")
+    if epoch.validation_loss is not None and epoch.validation_accuracy is not None:
+        words.append(f"held out: loss {epoch.validation_loss:.3f}, accuracy {epoch.validation_accuracy:.3f}")
+    return ", ".join(words)
