@@ -63,7 +63,7 @@ class SequenceTask:
         loss = self.network.loss(logits, batch.lengths, labels)
         with torch.no_grad():
             hits = int((self.network.classes(logits, batch.lengths) == labels).sum())
-        return loss, Measured(float(loss) * len(labels), hits, len(labels))
+        return loss, Measured(float(loss.detach()) * len(labels), hits, len(labels))
 
     def validate(self) -> Measured | None:
         """Loss and hits on the clips held out."""
@@ -94,7 +94,7 @@ class StepTask:
             logits = self.network(steps)
         loss = torch.nn.functional.cross_entropy(logits.float(), labels)
         hits = int((logits.argmax(dim=1) == labels).sum())
-        return loss, Measured(float(loss) * len(labels), hits, len(labels))
+        return loss, Measured(float(loss.detach()) * len(labels), hits, len(labels))
 
     def validate(self) -> Measured | None:
         """Loss and hits on the steps held out."""
