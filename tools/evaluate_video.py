@@ -1,0 +1,136 @@
+"""`evaluate-video`: a trained model and labelled videos in, how good it is out."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tristream.tools.shell import run_command, say
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def evaluate_video(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The folder of a model that was trained with classes.")],
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATASET",
+            help="The data set; its test part is what the model is measured on.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Write confusion.png, confusion.csv, roc.png and predictions.csv there, and what --ablation draws.",
+            show_default=False,
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write all figures as JSON; - for standard output."),
+    ] = None,
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="Fit the fusion on every set of streams, and say what each adds.")
+    ] = False,
+    sweep: Annotated[
+        Literal["recurrent"] | None,
+        typer.Option(help="Train the encoders of Table I of the paper, and print them beside its figures."),
+    ] = None,
+    layout: Annotated[
+        Literal["auto", "ucf101", "hmdb51", "kth", "ucf11", "ucf50", "folders", "csv"],
+        typer.Option(help="How the data set is laid out."),
+    ] = "auto",
+    split: Annotated[int, typer.Option(metavar="N", help="The published split of UCF101 and HMDB-51.")] = 1,
+    test_group: Annotated[
+        int | None, typer.Option(metavar="N", help="The group of UCF-11 and UCF50 to test on.", show_default=False)
+    ] = None,
+    window: Annotated[float, typer.Option(help="Seconds a clip.")] = 36.0,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="At most so many, of a sweep's encoders.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the split and the intervals.")] = 0,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the networks run.")] = "auto",
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        typer.Option(help="Precision of the CNNs; auto takes bfloat16 where the hardware has it."),
+    ] = "auto",
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Worker processes that read files.", show_default="one a core"),
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds a file may take.")] = 3600.0,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where step features are kept.", show_default="~/.cache/tristream"),
+    ] = None,
+    cache_size: Annotated[float, typer.Option(metavar="GB", help="How much the cache may hold.")] = 50.0,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep step features for this run only.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+) -> int:
+    """Measure a model on the test part of a data set.
+
+    Without a test part, a quarter of its groups is one: the same quarter that train-video holds out with the same
+    --seed. Exit codes: 0 done, 1 usage or set-up, 2 done, but some files could not be read, 130 interrupted.
+    """
+    from tristream.fusion.batch import cores
+    from tristream.fusion.source import find_model
+    from tristream.streams.errors import ModelError, UsageError
+    from tristream.tools.evaluation_files import check_free, write_files
+    from tristream.tools.evaluation_report import print_evaluation, print_sweep
+    from tristream.tools.training_report import training_report
+    from tristream.training.cache import DEFAULT_CACHE
+    from tristream.training.datasets import read_dataset
+    from tristream.training.settings import TrainSettings
+    from tristream.training.splits import train_and_test
+
+    source = find_model(model)
+    if not source.classifier:
+        raise ModelError(f"model {source.name} has no classifier to measure: train one with train-video")
+    check_free(output, json_file, overwrite)
+    data = read_dataset(dataset, layout=layout, split=split, test_group=test_group)
+    for note in (*data.notes, *(f"not there: {path}" for path in data.missing)):
+        say(note)
+    train, test = train_and_test(data, seed=seed)
+    if not test:
+        raise UsageError(f"{dataset} has no test part")
+    settings = TrainSettings(
+        seed=seed,
+        window_seconds=window,
+        epochs=epochs,
+        jobs=jobs or cores(),
+        device=device,
+        dtype=dtype,
+        timeout_seconds=timeout,
+        cache=cache or DEFAULT_CACHE,
+        cache_gigabytes=cache_size,
+    )
+    from tristream.training.evaluate import Evaluator, cache_of
+    from tristream.training.sweep import sweep_recurrent
+
+    with cache_of(settings, keep=not no_cache) as features:
+        evaluator = Evaluator(source, settings, features, training_report(None))
+        evaluation = evaluator.evaluate(test, train if ablation else None)
+        swept = sweep_recurrent(evaluator, train, test) if sweep else ()
+    to_stdout = json_file is not None and str(json_file) == "-"
+    print_evaluation(evaluation, to_stderr=to_stdout)
+    if swept:
+        print_sweep(swept, to_stderr=to_stdout)
+    write_files(evaluation, swept, output, json_file)
+    return 2 if evaluation.left_out else 0
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run_command(app))
+
+
+if __name__ == "__main__":
+    main()
