@@ -6,6 +6,7 @@ features (V, T, …) with the steps' times (T, 3) -> FOLDER/ab/abcdef….safeten
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Collection
 from contextlib import suppress
@@ -21,9 +22,23 @@ from safetensors.numpy import save
 from tristream.fusion.folder import write_atomically
 from tristream.streams.errors import MediaError, UsageError
 
-DEFAULT_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tristream" / "features"
 GIGABYTE = 10**9
 LEFTOVER_SECONDS = 3600.0  # a temporary file that is older was left by a run that was killed
+DIGEST = "digest"  # the name of the sha256 among a file's facts
+
+
+def default_cache() -> Path:
+    """Where features are kept unless a user says otherwise: the user's cache folder."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        # A relative path is to be passed over (XDG Base Directory Specification).
+        base = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
+    except RuntimeError:  # a user id without a home, as containers have them
+        base = Path(tempfile.gettempdir())
+    return base / "tristream" / "features"
+
+
+DEFAULT_CACHE = default_cache()
 
 
 @dataclass(frozen=True)
@@ -45,8 +60,8 @@ class StepFeatures:
 class FeatureCache:
     """A folder of step features, of which those not used for longest go when it is full.
 
-    Files are written whole or not at all, and checked against their sha256 when they are first read. Several runs
-    may share a folder.
+    Files are written whole or not at all, and each is checked against its sha256 when it is first read. Several
+    runs may share a folder.
 
     Args:
         folder: made when needed.
@@ -63,17 +78,20 @@ class FeatureCache:
         return self.folder / key[:2] / f"{key}.safetensors"
 
     def has(self, key: str) -> bool:
-        """Whether the features of a key are there and whole; damaged ones are removed, used ones marked so."""
+        """Whether the features of a key are there, and of their full length, which marks them as used.
+
+        What is no such file is removed. A changed byte is found when it is read.
+        """
         path = self.path_of(key)
         try:
             with safe_open(path, framework="np") as file:  # refuses a file that is cut or padded
-                sound = "sha256" in (file.metadata() or {})
-        except FileNotFoundError:
-            return False
-        except (SafetensorError, OSError):
+                sound = DIGEST in (file.metadata() or {})
+        except SafetensorError:
             sound = False
+        except OSError:  # none, or one that cannot be opened now: no reason to remove it
+            return False
         if not sound:
-            path.unlink(missing_ok=True)
+            _remove(path)
             return False
         with suppress(OSError):
             os.utime(path)
@@ -85,7 +103,7 @@ class FeatureCache:
         Raises:
             UsageError: the folder cannot be written.
         """
-        tensors = {"values": np.ascontiguousarray(features.values), "times": features.times}
+        tensors = {"values": features.values, "times": features.times}
         if features.scale is not None:
             tensors["scale"] = features.scale
         facts = {
@@ -100,7 +118,9 @@ class FeatureCache:
         Raises:
             UsageError: the folder cannot be written.
         """
-        data = save(arrays, facts | {"sha256": _digest(arrays)})
+        # Of an array whose rows are not in order, safetensors would keep the bytes as they lie.
+        arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+        data = save(arrays, facts | {DIGEST: _digest(arrays, facts)})
         path = self.path_of(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,20 +159,22 @@ class FeatureCache:
         try:
             with safe_open(self.path_of(key), framework="np") as file:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                facts: dict[str, str] = file.metadata()
-            if key not in self._checked and _digest(arrays) != facts["sha256"]:
+                facts: dict[str, str] = file.metadata() or {}
+            digest = facts.pop(DIGEST, None)
+            if key not in self._checked and digest != _digest(arrays, facts):
                 raise ValueError("sha256 differs")
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, OSError, ValueError) as error:
             raise self._gone(key, error) from error
         self._checked.add(key)
         return arrays, facts
 
     def times(self, key: str) -> tuple[NDArray[np.float64], float]:
-        """The times (T, 3) of the steps, and the file's duration in seconds, without reading the values.
+        """The times (T, 3) of the steps, and the file's duration in seconds; once checked, the values are not read.
 
         Raises:
             MediaError: as `read`.
         """
+        self._check(key)
         try:
             with safe_open(self.path_of(key), framework="np") as file:
                 return file.get_tensor("times"), float(file.metadata()["duration_seconds"])
@@ -160,21 +182,30 @@ class FeatureCache:
             raise self._gone(key, error) from error
 
     def read_steps(self, key: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
-        """The values (n, …) and scales (n,) of some steps of the clip as it is, without reading the others.
+        """The values (n, …) and scales (n,) of some steps of the clip as it is; once checked, no others are read.
 
         Raises:
-            MediaError: as `read`, which checks the file the first time.
+            MediaError: as `read`.
         """
+        self._check(key)
+        try:
+            with safe_open(self.path_of(key), framework="np") as file:
+                values = file.get_slice("values")[0, start:stop]
+                scale = file.get_slice("scale")[start:stop] if "scale" in file.keys() else None  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError) as error:
+            raise self._gone(key, error) from error
+        return values, scale
+
+    def _check(self, key: str) -> None:
+        """Read a file whole, once, to check it."""
         if key not in self._checked:
             self.read(key)
-        with safe_open(self.path_of(key), framework="np") as file:
-            values = file.get_slice("values")[0, start:stop]
-            scale = file.get_slice("scale")[start:stop] if "scale" in file.keys() else None  # noqa: SIM118
-        return values, scale
 
     def _gone(self, key: str, error: Exception) -> MediaError:
         path = self.path_of(key)
-        path.unlink(missing_ok=True)
+        if not isinstance(error, OSError):  # which says nothing of what the file holds
+            _remove(path)
+        self._checked.discard(key)
         return MediaError(
             f"step features in {path} are gone or damaged ({error}): run the same command again, "
             "which computes them anew"
@@ -189,7 +220,7 @@ class FeatureCache:
         kept = {self.path_of(key) for key in used}
         for leftover in self.folder.glob("*/.*.tmp"):
             if _seconds_old(leftover) > LEFTOVER_SECONDS:
-                leftover.unlink(missing_ok=True)
+                _remove(leftover)
         if self.limit_bytes is None:
             return
         files = [(path, _size(path)) for path in self.folder.glob("*/*.safetensors")]
@@ -198,22 +229,27 @@ class FeatureCache:
             if surplus <= 0:
                 return
             if path not in kept:
-                path.unlink(missing_ok=True)
+                _remove(path)
                 surplus -= size
 
 
 def key_of(**facts: Any) -> str:
-    """The key of whatever the features depend on."""
+    """The key, 64 hex digits, of all that the features depend on, as plain JSON data."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _digest(tensors: dict[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        array = tensors[name]
+def _digest(arrays: dict[str, NDArray[Any]], facts: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
         digest.update(f"{name}{array.dtype}{array.shape}".encode())
-        digest.update(array.tobytes())
+        digest.update(array)
     return digest.hexdigest()
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, where that is allowed: a folder of others' may be read only."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def _size(path: Path) -> int:
