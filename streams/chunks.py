@@ -61,6 +61,7 @@ class ChunkBuilder:
         self._motion: list[float] = []  # [i]: mean length of the flow from frame i - 1 to i
         self._begin = 0  # where this chunk begins in the lists
         self._first = True  # whether it is the video's first
+        self._passed_steps = 0  # frames of the chunks before that were steps
         self._end: int | None = None  # where it ends, once known
         self._previous: FlowFrame | None = None
         self._passed: NDArray[np.float32] | None = None  # flow over frames that were passed over
@@ -115,6 +116,7 @@ class ChunkBuilder:
         chosen = self._choose(end)
         yield from self._spatial(chosen)
         yield from self._temporal(chosen)
+        self._passed_steps += len(chosen)
         drop = max(0, end - self._behind)
         self._frames, self._planes, self._motion = self._frames[drop:], self._planes[drop:], self._motion[drop:]
         self._begin, self._end, self._first = end - drop, None, False
@@ -144,7 +146,8 @@ class ChunkBuilder:
 
     def _temporal(self, chosen: NDArray[np.intp]) -> Iterator[Steps]:
         pairs = self._plan.stack_pairs
-        if pairs is None or not self._planes:
+        chosen = chosen[-self._passed_steps % self._plan.stack_stride :: self._plan.stack_stride]
+        if pairs is None or not self._planes or len(chosen) == 0:
             return
         planes, last = list(self._planes), len(self._frames) - 1
         seconds = np.array([self._frames[i].seconds for i in chosen])

@@ -77,6 +77,9 @@ class TemporalConfig:
 
     cnn: Literal["motion", "small"] = "motion"
     pairs: int = 10  # L: a stack is (2L, H, W)
+    # A stack for one in so many of the frames that are steps. The paper has no number: half of L, so that stacks
+    # overlap by half; one for each frame costs five times as much and says hardly more.
+    stride: int = 5
     recurrent: RecurrentConfig = field(default_factory=RecurrentConfig)
 
 

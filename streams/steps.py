@@ -41,6 +41,7 @@ class StepPlan:
     sampling: SamplingConfig
     window_seconds: float
     log_offset: float = LOG_OFFSET  # of the log-mel examples: the one that the audio CNN wants
+    stack_stride: int = 1  # one flow stack for so many of the frames that are steps
 
     @property
     def needs_video(self) -> bool:

@@ -1,5 +1,6 @@
 """`evaluate-video`: a trained model and labelled videos in, how good it is out."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -80,6 +81,8 @@ def evaluate_video(
     Without a test part, a quarter of its groups is one: the same quarter that train-video holds out with the same
     --seed. Exit codes: 0 done, 1 usage or set-up, 2 done, but some files could not be read, 130 interrupted.
     """
+    # Threads that wait by spinning keep the cores from those that read ahead; OpenMP reads this when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from tristream.fusion.batch import cores
     from tristream.fusion.source import find_model
     from tristream.streams.errors import ModelError, UsageError

@@ -1,5 +1,6 @@
 """`train-video`: labelled videos in, a model that embeds and classifies out."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -125,6 +126,8 @@ def train_video(
     where it was when the same command is given again. Exit codes: 0 done, 1 usage or set-up, 2 done, but some
     files could not be read, 130 interrupted.
     """
+    # Threads that wait by spinning keep the cores from those that read ahead; OpenMP reads this when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from tristream.fusion.batch import cores
     from tristream.fusion.source import Overrides
     from tristream.tools.training_report import training_report

@@ -55,7 +55,8 @@ class Collector:
         plan = step_plan(config, self._picture if config.spatial else None, job.windows)
         of_stream = {each.stream: each for each in wanted}
         if "temporal" in of_stream and of_stream["temporal"].kind == "inputs":
-            plan = replace(plan, stack_pairs=1)  # a stack of one pair is the flow from a frame to the next
+            # A stack of one pair is the flow from a frame to the next; it is needed of every frame.
+            plan = replace(plan, stack_pairs=1, stack_stride=1)
         engine = flow_engine(job.source, plan, select_device(job.device))
         collected = {each: _Collected(self._model, each, job.batch_size) for each in wanted}
         with open_media(path, plan, engine, job.threads) as reader:
