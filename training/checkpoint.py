@@ -1,5 +1,6 @@
 """What a stage of a training goes on from after a stop: one safetensors file, JSON in its metadata, no pickle."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from tristream.streams.errors import ModelError
 
 Tensors = dict[str, Tensor]
 DUE_SECONDS = 20.0  # how much work a stop may cost at most, beside the epoch it falls into
+DIGEST = "digest"  # the name of the sha256 in the metadata
 
 
 @dataclass
@@ -39,8 +41,9 @@ class Checkpoint:
         """
         if not last and time.monotonic() - self._saved_at < self.due_seconds:
             return
-        metadata = {"state": json.dumps(state()), "facts": json.dumps(self.facts, sort_keys=True)}
         held = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors().items()}
+        metadata = {"state": json.dumps(state()), "facts": json.dumps(self.facts, sort_keys=True)}
+        metadata[DIGEST] = _digest(held, metadata["state"])
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path, save(held, metadata))
@@ -52,7 +55,7 @@ class Checkpoint:
         """What was kept, or None where there is nothing, or nothing of these facts.
 
         Raises:
-            ModelError: the file is damaged.
+            ModelError: the file is damaged, be it by one byte.
         """
         if not self.path.is_file():
             return None
@@ -62,6 +65,16 @@ class Checkpoint:
                 if metadata.get("facts") != json.dumps(self.facts, sort_keys=True):
                     return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if metadata[DIGEST] != _digest(tensors, metadata["state"]):
+                raise ValueError("sha256 differs")
             return tensors, json.loads(metadata["state"])
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise ModelError(f"the checkpoint {self.path} is damaged ({error}): remove it to begin anew") from error
+
+
+def _digest(tensors: Tensors, state: str) -> str:
+    digest = hashlib.sha256(state.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().data)
+    return digest.hexdigest()

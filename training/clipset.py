@@ -11,7 +11,7 @@ from tristream.streams.config import SamplingConfig, StreamName
 from tristream.training.cache import FeatureCache
 from tristream.training.examples import Example
 from tristream.training.extraction import Extracted
-from tristream.training.sequences import Clip, clip_steps
+from tristream.training.sequences import Clip, Indices, clip_steps
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,15 @@ class ClipSet:
 
     def of(self, stream: StreamName, versions: int = 1) -> list[Clip]:
         """The clips that have a stream; with more versions, augmented copies of each too."""
-        return [replace(clip, version=version) for version in range(versions) for clip in self.clips[stream].values()]
+        clips = self.clips.get(stream, {}).values()
+        return [replace(clip, version=version) for version in range(versions) for clip in clips]
 
     def embeddings(self, vectors: Mapping[StreamName, NDArray[np.float32]]) -> NDArray[np.float32]:
         """The embeddings (N, D) of the streams' vectors (N_s, D_s), which are in the order of `of`."""
         parts = []
         for stream, own in vectors.items():
             part = np.zeros((len(self.rows), own.shape[1]), np.float32)  # an absent stream's part is zero
-            part[list(self.clips[stream])] = own
+            part[list(self.clips.get(stream, {}))] = own
             parts.append(part)
         return np.concatenate(parts, axis=1)
 
@@ -63,16 +64,17 @@ def clip_set(
     windows: Windows,
     sampling: SamplingConfig,
 ) -> ClipSet:
-    """The clips of the files that could be read."""
+    """The clips of the files that could be read.
+
+    Raises:
+        MediaError: features are gone from the cache.
+    """
     rows: list[Row] = []
     clips: dict[StreamName, dict[int, Clip]] = {}
     for example in examples:
         keys = {wanted.stream: key for wanted, key in extracted.keys.get(str(example.path), {}).items()}
         label = classes.index(example.label)
-        of_file, duration_seconds = {}, 0.0
-        for stream, key in keys.items():
-            times, duration_seconds = cache.times(key)
-            of_file[stream] = clip_steps(times, duration_seconds, stream, windows, sampling)
+        of_file, duration_seconds = _steps_of(keys, cache, windows, sampling)
         for number in sorted(set().union(*of_file.values())):
             for stream, steps in of_file.items():
                 held = clips.setdefault(stream, {})
@@ -80,3 +82,16 @@ def clip_set(
                     held[len(rows)] = Clip(keys[stream], steps[number], label)
             rows.append(Row(example, label, *windows.span(number, duration_seconds)))
     return ClipSet(tuple(rows), clips)
+
+
+def _steps_of(
+    keys: Mapping[StreamName, str], cache: FeatureCache, windows: Windows, sampling: SamplingConfig
+) -> tuple[dict[StreamName, dict[int, Indices]], float]:
+    """Each stream's steps by the number of the clip, and the file's duration in seconds."""
+    kept = {stream: cache.times(key) for stream, key in keys.items()}
+    # A stream that was extracted alone knows its own end only.
+    duration_seconds = max((end_seconds for _, end_seconds in kept.values()), default=0.0)
+    of_file = {
+        stream: clip_steps(times, duration_seconds, stream, windows, sampling) for stream, (times, _) in kept.items()
+    }
+    return of_file, duration_seconds

@@ -5,7 +5,8 @@ Each epoch is seeded by its number, so a run that was killed and goes on from it
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,8 +38,8 @@ class Task(Protocol):
     def network(self) -> nn.Module:
         """What is trained."""
 
-    def batches(self, generator: np.random.Generator) -> Iterator[Any]:
-        """The batches of an epoch."""
+    def batches(self, generator: np.random.Generator) -> Generator[Any, None, None]:
+        """The batches of an epoch; closed where it is broken off."""
 
     def loss(self, batch: Any) -> tuple[Tensor, Measured]:
         """The loss to be lowered, and what is told of it."""
@@ -76,7 +77,8 @@ def fit(
             without validation; None where validation is to decide.
 
     Raises:
-        ModelError: the loss is not finite any more.
+        ModelError: the loss is not finite any more, there is nothing to learn from, or a damaged checkpoint or one
+            that cannot be written.
     """
     run = _Run(task, config, stage, seed, rates)
     run.restore(checkpoint)
@@ -130,8 +132,9 @@ class _Run:
             validated = self._task.validate() if self._rates is None else None
         record = _record(trained, validated, rate)
         self.epochs.append(record)
-        if not np.isfinite(record.train_loss):
-            raise ModelError(f"{self._stage}: the loss became {record.train_loss} in epoch {number}: {_LOWER}")
+        for loss in (record.train_loss, record.validation_loss):
+            if loss is not None and not np.isfinite(loss):
+                raise ModelError(f"{self._stage}: the loss became {loss} in epoch {number}: {_LOWER}")
         judged = record.validation_loss if record.validation_loss is not None else -float(number)
         if self._plateau.step(judged, number, self._optimiser):
             self._best = {name: tensor.detach().clone() for name, tensor in self._task.network.state_dict().items()}
@@ -139,14 +142,17 @@ class _Run:
     def _train(self, generator: np.random.Generator) -> Measured:
         self._task.network.train()
         loss_sum, hits, count = 0.0, 0, 0
-        for batch in self._task.batches(generator):
-            loss, measured = self._task.loss(batch)
-            self._optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self._optimiser.step()
-            if self._decay is not None and self._rates is None:
-                self._decay.step()
-            loss_sum, hits, count = loss_sum + measured.loss, hits + measured.hits, count + measured.count
+        with closing(self._task.batches(generator)) as batches:
+            for batch in batches:
+                loss, measured = self._task.loss(batch)
+                self._optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                self._optimiser.step()
+                if self._decay is not None and self._rates is None:
+                    self._decay.step()
+                loss_sum, hits, count = loss_sum + measured.loss, hits + measured.hits, count + measured.count
+        if not count:
+            raise ModelError(f"{self._stage}: there is nothing to learn from, as one step alone makes no batch")
         return Measured(loss_sum, hits, count)
 
     def finish(self) -> StageHistory:

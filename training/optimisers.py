@@ -25,14 +25,14 @@ def make_optimiser(network: nn.Module, config: OptimiserConfig) -> Optimizer:
 
 
 def make_decay(optimiser: Optimizer, config: OptimiserConfig) -> LambdaLR | None:
-    """Keras's decay over the updates, or None where the rate has none."""
+    """Keras's decay over the updates, or None where the rate has none; a Plateau's rates do not go with it."""
     decay = config.decay
     return LambdaLR(optimiser, lambda updates: 1 / (1 + decay * updates)) if decay else None
 
 
-LEAST_FALL = (
-    1e-3  # of a validation loss; Keras's `min_delta`. Small sets fall by less for a hundred epochs, for nothing
-)
+# A validation loss that falls by less counts as one that stands still (Keras's `min_delta`, there 1e-4): those of
+# small sets fall by less for a hundred epochs, for nothing.
+LEAST_FALL = 1e-3
 
 
 class Plateau:
@@ -46,7 +46,7 @@ class Plateau:
         self.state = state or {"best": None, "best_epoch": -1, "since_best": 0, "since_reduced": 0}
 
     def step(self, loss: float, epoch: int, optimiser: Optimizer) -> bool:
-        """Take in an epoch's validation loss; whether it is the best so far."""
+        """Take in an epoch's validation loss; whether it is better than the best by more than LEAST_FALL."""
         state = self.state
         better = state["best"] is None or loss < state["best"] - LEAST_FALL
         if better:
@@ -58,7 +58,8 @@ class Plateau:
         if patience is not None and state["since_reduced"] >= patience:
             state["since_reduced"] = 0
             for group in optimiser.param_groups:
-                group["lr"] = max(group["lr"] * self._config.reduce_factor, self._config.lowest_rate)
+                lowest = min(self._config.lowest_rate, group["lr"])  # a rate below it is not raised
+                group["lr"] = max(group["lr"] * self._config.reduce_factor, lowest)
         return False
 
     @property

@@ -70,6 +70,7 @@ class SequenceReader:
 
     Args:
         most_steps: clips of more steps are thinned at random to so many, one of each equal part; None for all.
+            Only where they come in a random order, to be learnt from.
     """
 
     def __init__(self, cache: FeatureCache, most_steps: int | None = None) -> None:
@@ -109,4 +110,5 @@ def thinned(steps: Indices, most: int | None, generator: np.random.Generator) ->
         return steps
     edges = np.arange(most + 1) * count / most
     places = edges[:-1] + generator.random(most) * (edges[1:] - edges[:-1])
-    return steps[np.unique(places.astype(np.intp))]  # two places may fall into one step, at the edge of two parts
+    places = np.minimum(places.astype(np.intp), count - 1)  # rounding may reach the end
+    return steps[np.unique(places)]  # two places may fall into one step, at the edge of two parts

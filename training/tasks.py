@@ -1,6 +1,6 @@
 """What the loop trains: sequence networks on the step features of clips, CNNs on single steps."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -51,9 +51,9 @@ class SequenceTask:
     batch_size: int
     precision: Precision
 
-    def batches(self, generator: np.random.Generator) -> Iterator[Batch]:
-        """The clips of an epoch."""
-        return prefetch(self.reader.batches(self.clips, self.batch_size, generator), BATCHES_AHEAD)
+    def batches(self, generator: np.random.Generator) -> Generator[Batch, None, None]:
+        """The clips of an epoch, in a random order."""
+        yield from prefetch(self.reader.batches(self.clips, self.batch_size, generator), BATCHES_AHEAD)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Measured]:
         """The loss of a batch."""
@@ -81,11 +81,11 @@ class StepTask:
     batch_size: int
     precision: Precision
 
-    def batches(self, generator: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, generator: np.random.Generator) -> Generator[tuple[Tensor, Tensor], None, None]:
         """The steps of an epoch, in a random order."""
         steps = self.draw(generator)
         order = [steps[index] for index in generator.permutation(len(steps))]
-        return prefetch(self._read(order, generator), BATCHES_AHEAD)
+        yield from prefetch(self._read(order, generator), BATCHES_AHEAD)
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Measured]:
         """The loss of a batch."""
