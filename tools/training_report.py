@@ -1,6 +1,7 @@
 """How a training is shown to the person at the terminal, and to TensorBoard."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from tristream.streams.errors import UsageError
 from tristream.tools.shell import say
 from tristream.training import loop
 from tristream.training.reporting import Report
+
+TOLD_SECONDS = 30.0  # between two lines about a stage, where no bar can be drawn
 
 
 def training_report(log: Path | None) -> Report:
@@ -67,6 +70,7 @@ class TerminalReport(Report):
             TextColumn("{task.fields[left]}"),
         )
         last: list[loop.Progress] = []
+        told_at = time.monotonic()
         with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task(name, total=None, figures="", left="")
 
@@ -82,6 +86,10 @@ class TerminalReport(Report):
                     left=f"at most {left_seconds / 60:.1f} min left",
                 )
                 self._log(name, state)
+                nonlocal told_at
+                if not sys.stderr.isatty() and time.monotonic() - told_at > TOLD_SECONDS:
+                    told_at = time.monotonic()
+                    say(f"{name}: epoch {done} of at most {state.most_epochs}, {figures_of(state)}")
 
             yield show
         if last and not sys.stderr.isatty():
