@@ -6,13 +6,14 @@ vector (D,) -> probabilities (K,), and each stream's share (S, K) of each class'
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tristream.fusion.classifier import Classifier, read_classifier
 from tristream.fusion.embedding import ClipEmbedding, VideoEmbedding
-from tristream.fusion.source import ModelSource
+from tristream.fusion.source import ModelSource, find_model
 from tristream.streams.config import StreamName
 from tristream.streams.errors import ModelError, UsageError
 
@@ -34,8 +35,25 @@ class Verdict:
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """The `count` most probable classes, each with its probability."""
-        order = np.argsort(-self.probabilities, kind="stable")[:count]
-        return [(self.classes[index], float(self.probabilities[index])) for index in order]
+        return [(self.classes[index], float(self.probabilities[index])) for index in self.order[:count]]
+
+    @property
+    def order(self) -> list[int]:
+        """The indices of the classes, the most probable first."""
+        indices: list[int] = np.argsort(-self.probabilities, kind="stable").tolist()
+        return indices
+
+    def to_json(self, count: int) -> list[dict[str, Any]]:
+        """The `count` most probable classes as plain JSON data; the streams' shares add up to the score."""
+        return [
+            {
+                "class": self.classes[index],
+                "probability": float(self.probabilities[index]),
+                "score": float(self.scores[index]),
+                "streams": {stream: float(share[index]) for stream, share in self.shares.items()},
+            }
+            for index in self.order[:count]
+        ]
 
 
 class ModelClassifier:
@@ -47,10 +65,7 @@ class ModelClassifier:
 
     def __init__(self, source: ModelSource, dims: Mapping[StreamName, int]) -> None:
         if not source.classifier or source.classifier_path is None:
-            raise ModelError(
-                f"model {source.name} has no classifier: train one with train-video, "
-                "or give the folder of a model that was trained with classes, unchanged"
-            )
+            raise _no_classifier(source)
         self.kind = source.classifier
         self.classes = source.classes
         self._dims = dims
@@ -85,6 +100,28 @@ class ModelClassifier:
             raise UsageError(f"this model's steps vote on {len(self.classes)} classes; the embedding has no such votes")
         shares = np.average([clip.votes for clip in clips], axis=0, weights=lengths).astype(np.float64)  # (K,)
         return Verdict(self.classes, shares, shares, {next(iter(self._dims)): shares})
+
+
+def find_classifying_model(name_or_path: str | Path) -> ModelSource:
+    """The source of a model that has a classifier; it reads no weights.
+
+    Raises:
+        ModelError: no such model, a damaged folder, or a model without classifier or weights.
+    """
+    # A recipe's name lacks weights, too; what it lacks first of all is a training.
+    source = find_model(name_or_path, untrained=True)
+    if not source.classifier:
+        raise _no_classifier(source)
+    if missing := [part for part, weights in source.weights.items() if weights.origin == "seed"]:
+        raise ModelError(f"model {source.name} has no weights for {', '.join(missing)}; copy its whole folder again")
+    return source
+
+
+def _no_classifier(source: ModelSource) -> ModelError:
+    return ModelError(
+        f"model {source.name} has no classifier: train one with train-video, "
+        "or give the folder of a model that was trained with classes, unchanged"
+    )
 
 
 def _read(path: Path) -> bytes:
