@@ -106,13 +106,11 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def print_table(said: Said, streams: Sequence[StreamName], top: int, console: Console | None = None) -> None:
-    """A line a class, with its probability and what each stream adds to its score."""
+    """A line a class, with its probability and what each stream adds to its score; above, the folder of all files."""
     console = console or Console()
     folder = os.path.commonpath([Path(result.path).parent for result, _ in said])
     timeline = any(len(spans) > 1 for _, spans in said)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
-    table.title = Text(_printable(folder), overflow="fold")
-    table.caption = Text("signed: what a stream adds to the score of the class; none: it is not there")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column(
         "file, time" if timeline else "file", overflow="fold", min_width=TIME_WIDTH if timeline else NAME_WIDTH
     )
@@ -131,7 +129,9 @@ def print_table(said: Said, streams: Sequence[StreamName], top: int, console: Co
             whole = f"{name}\n{time}" if timeline else name
             first = whole if span.level == "video" else f"  {time}"
             table.add_row(Text(first), *_cells(span, streams, top), end_section=span is parts[-1])
+    console.print(Text(_printable(folder), style="italic"), soft_wrap=True)
     console.print(table)
+    console.print(Text("signed: what a stream adds to the score of the class; none: it is not there", style="dim"))
 
 
 def _failure(result: VideoEmbedding, name: str) -> str:
