@@ -74,7 +74,7 @@ def clip_set(
     for example in examples:
         keys = {wanted.stream: key for wanted, key in extracted.keys.get(str(example.path), {}).items()}
         label = classes.index(example.label)
-        of_file, duration_seconds = _steps_of(keys, cache, windows, sampling)
+        of_file, duration_seconds = steps_of_file(keys, cache, windows, sampling)
         for number in sorted(set().union(*of_file.values())):
             for stream, steps in of_file.items():
                 held = clips.setdefault(stream, {})
@@ -84,12 +84,16 @@ def clip_set(
     return ClipSet(tuple(rows), clips)
 
 
-def _steps_of(
+def steps_of_file(
     keys: Mapping[StreamName, str], cache: FeatureCache, windows: Windows, sampling: SamplingConfig
 ) -> tuple[dict[StreamName, dict[int, Indices]], float]:
-    """Each stream's steps by the number of the clip, and the file's duration in seconds."""
+    """Each stream's steps in the cache by the number of the clip that holds them, and the file's duration in seconds.
+
+    Raises:
+        MediaError: features are gone from the cache.
+    """
     kept = {stream: cache.times(key) for stream, key in keys.items()}
-    # A stream that was extracted alone knows its own end only.
+    # A stream that was extracted apart from the others knows its own end only.
     duration_seconds = max((end_seconds for _, end_seconds in kept.values()), default=0.0)
     of_file = {
         stream: clip_steps(times, duration_seconds, stream, windows, sampling) for stream, (times, _) in kept.items()

@@ -1,8 +1,9 @@
 """One file in, what is wanted of its streams out: CNN features, or the inputs of CNNs; needs torch.
 
-steps (T, …) -> CNN (V, T, F) float16, or pictures, flow fields and log-mel examples as they are (1, T, …)
+steps (T, …) -> CNN (V, T, F) float16, or pictures, flow fields and log-mel examples as they are (V, T, …)
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from tristream.fusion.model import Model, open_model
 from tristream.fusion.plan import flow_engine, open_media, step_plan
 from tristream.streams.config import StreamName
-from tristream.streams.errors import MediaError
+from tristream.streams.errors import FlowError, MediaError
 from tristream.streams.picture import PictureFormat
 from tristream.streams.pipeline import read_steps
 from tristream.streams.placement import select_device
@@ -43,13 +44,26 @@ class Collector:
         if config.spatial is not None and self._picture is None:
             self._picture = build_spatial_cnn(config.spatial, None, "", pretrained=False).picture
 
-    def collect(self, path: str, wanted: list["Wanted"]) -> dict["Wanted", StepFeatures]:
+    def collect(self, path: str, wanted: Sequence["Wanted"], *, beside: bool = False) -> dict["Wanted", StepFeatures]:
         """What is wanted of a file; a stream that it has not gives no steps.
+
+        Args:
+            beside: whether other streams of the file were collected before, so that it may have none of these.
 
         Raises:
             MediaError: the file cannot be decoded, or has none of the streams.
             FlowError: the flow engine cannot work on it.
         """
+        try:
+            return self._collect(path, wanted)
+        except FlowError:
+            raise
+        except MediaError:
+            if not beside:
+                raise
+            return {each: _Collected(None, each, self._job.batch_size).finish(0.0, ()) for each in wanted}
+
+    def _collect(self, path: str, wanted: Sequence["Wanted"]) -> dict["Wanted", StepFeatures]:
         job = self._job
         config = job.source.config.with_streams(tuple(dict.fromkeys(each.stream for each in wanted)))
         plan = step_plan(config, self._picture if config.spatial else None, job.windows)
@@ -99,14 +113,14 @@ class _Collected:
 
     def _of(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """What is kept of the inputs (T, …) of a CNN: (V, T, …)."""
+        versions = [inputs, *self._changed(inputs)]
         if self._wanted.kind == "features":
-            versions = [inputs, *self._changed(inputs)]
             return np.stack([self._features(self._wanted.stream, version) for version in versions])
         if self._wanted.stream == "temporal":
             fields, scale = to_int8(inputs)
             self._scales.append(scale)
             return fields[None]
-        return (inputs.astype(np.float16) if inputs.dtype == np.float32 else inputs)[None]
+        return np.stack([each.astype(np.float16) if each.dtype == np.float32 else each for each in versions])
 
     def _features(self, stream: StreamName, inputs: NDArray[Any]) -> NDArray[np.float16]:
         if self._model is None:

@@ -10,9 +10,10 @@ from tristream.fusion.model import Model
 from tristream.fusion.windows import Windows
 from tristream.streams.config import StreamName
 from tristream.training.cache import FeatureCache
+from tristream.training.clipset import steps_of_file
 from tristream.training.examples import Example
 from tristream.training.extraction import Extracted
-from tristream.training.sequences import Clip, SequenceReader, clip_steps
+from tristream.training.sequences import Clip, SequenceReader
 
 
 def embed_examples(
@@ -29,15 +30,14 @@ def embed_examples(
 def _embed(model: Model, path: str, extracted: Extracted, cache: FeatureCache, windows: Windows) -> VideoEmbedding:
     if path in extracted.failed:
         return VideoEmbedding(path, model.model_id, error=extracted.failed[path])
-    reader, sampling = SequenceReader(cache), model.config.sampling
+    keys = {wanted.stream: key for wanted, key in extracted.keys[path].items()}
+    of_file, duration_seconds = steps_of_file(keys, cache, windows, model.config.sampling)
+    reader = SequenceReader(cache)
     vectors: dict[StreamName, dict[int, NDArray[np.float32]]] = {}
-    duration_seconds = 0.0
-    for wanted, key in extracted.keys[path].items():
-        times, duration_seconds = cache.times(key)
-        held = clip_steps(times, duration_seconds, wanted.stream, windows, sampling)
-        sequences = [reader.sequence(Clip(key, steps, 0)) for steps in held.values()]
-        made = model.streams[wanted.stream].vectors(sequences) if sequences else ()
-        vectors[wanted.stream] = dict(zip(held, made, strict=True))
+    for stream, held in of_file.items():
+        sequences = [reader.sequence(Clip(keys[stream], steps, 0)) for steps in held.values()]
+        made = model.streams[stream].vectors(sequences) if sequences else ()
+        vectors[stream] = dict(zip(held, made, strict=True))
     clips = clips_of(vectors, model.dims, windows, duration_seconds)
     if not clips:
         return VideoEmbedding(path, model.model_id, error=f"{path} holds nothing that the model could embed")

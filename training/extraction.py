@@ -3,6 +3,7 @@
 file -> steps -> CNN features (T, F) float16, or what a CNN that is to be trained takes -> cache
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from tristream.fusion.embedding import VideoEmbedding
 from tristream.fusion.folder import sha256_of
 from tristream.fusion.source import ModelSource
 from tristream.fusion.windows import Windows
-from tristream.fusion.worker import EmbedFile, Job
+from tristream.fusion.worker import EmbedFile, Job, bound_memory
 from tristream.streams.config import RecurrentConfig, SamplingConfig, StreamName, to_json
 from tristream.streams.errors import UsageError
 from tristream.training.cache import GIGABYTE, FeatureCache, key_of
@@ -66,6 +67,8 @@ class ExtractionJob(Job):
         cv2.setNumThreads(self.threads)
         cache = FeatureCache(self.cache)
         collector = Collector(self)
+        if self.device == "cpu":  # CUDA maps far more than it uses
+            bound_memory(self.memory_bytes)
 
         def extract(path: str) -> VideoEmbedding:
             return self._extract(collector, cache, path)
@@ -77,7 +80,8 @@ class ExtractionJob(Job):
         missing = [wanted for wanted, key in keys.items() if not cache.has(key)]
         warnings: tuple[str, ...] = ()
         if missing:
-            for wanted, features in collector.collect(path, missing).items():
+            beside = any(len(cache.times(key)[0]) for wanted, key in keys.items() if wanted not in missing)
+            for wanted, features in collector.collect(path, missing, beside=beside).items():
                 cache.write(keys[wanted], features)
                 warnings = features.warnings
         return VideoEmbedding(path, self.source.model_id, warnings=warnings)
@@ -135,26 +139,60 @@ def extract(
     Raises:
         ModelError, UsageError: the CNNs cannot be loaded, or the cache is too small for these files.
     """
-    extracted = Extracted()
-    to_do = _not_there(job, paths, cache, extracted)
+    extracted, room = Extracted(), _Room(cache, len(paths))
+    to_do = _not_there(job, paths, cache, extracted, room)
     done = len(paths) - len(to_do)
     on_file(done, len(paths))
     with Workers[str](job, jobs=min(jobs, max(1, len(to_do))), timeout_seconds=timeout_seconds) as workers:
-        waiting = iter(to_do)
-        for path in waiting:
-            while not workers.free:
-                done += _collect(workers, extracted)
-                on_file(done, len(paths))
-                _check_room(cache, extracted, len(paths))
-            workers.start(path, path)
-        while len(workers):
-            done += _collect(workers, extracted)
+        waiting = deque(to_do)
+        while waiting or len(workers):
+            while waiting and workers.free:
+                path = waiting.popleft()
+                workers.start(path, path)
+            done += _collect(workers, extracted, room)
             on_file(done, len(paths))
     cache.trim({key for keys in extracted.keys.values() for key in keys.values()})
     return extracted
 
 
-def _not_there(job: ExtractionJob, paths: Iterable[str], cache: FeatureCache, extracted: Extracted) -> list[str]:
+class _Room:
+    """How much room the files that are done take in the cache, and so all of them will."""
+
+    def __init__(self, cache: FeatureCache, files: int) -> None:
+        self._cache = cache
+        self._files = files  # that can be read, as far as is known
+        self._done = 0
+        self._seen: set[str] = set()  # files of the same content share their keys
+        self._bytes = 0
+
+    def leave_out(self) -> None:
+        """A file takes no room."""
+        self._files -= 1
+
+    def take(self, keys: Iterable[str]) -> None:
+        """A file is in the cache, under these keys.
+
+        Raises:
+            UsageError: all will need more than the cache may hold, as soon as that can be told.
+        """
+        fresh = set(keys) - self._seen
+        self._seen |= fresh
+        self._bytes += self._cache.bytes_of(fresh)
+        self._done += 1
+        limit_bytes = self._cache.limit_bytes
+        if limit_bytes is None or self._done < min(FIRST_ESTIMATE_FILES, self._files):
+            return
+        needed_bytes = self._bytes * self._files / self._done
+        if needed_bytes > limit_bytes:
+            raise UsageError(
+                f"the features of {self._files} files need about {needed_bytes / GIGABYTE:.3g} GB and the cache may "
+                f"hold {limit_bytes / GIGABYTE:.3g}: --cache-size GB gives it more, --cache DIR another disk"
+            )
+
+
+def _not_there(
+    job: ExtractionJob, paths: Iterable[str], cache: FeatureCache, extracted: Extracted, room: _Room
+) -> list[str]:
     """The files of which something is missing in the cache."""
     to_do = []
     for path in paths:
@@ -162,35 +200,28 @@ def _not_there(job: ExtractionJob, paths: Iterable[str], cache: FeatureCache, ex
             keys = job.keys(sha256_of(Path(path)))
         except OSError as error:
             extracted.failed[path] = f"{path}: {error.strerror or error}"
+            room.leave_out()
             continue
         extracted.keys[path] = keys
-        if not all([cache.has(key) for key in keys.values()]):  # each is asked, which marks it as used
+        if all([cache.has(key) for key in keys.values()]):  # each is asked, which marks it as used
+            room.take(keys.values())
+        else:
             to_do.append(path)
     extracted.computed = len(to_do)
     return to_do
 
 
-def _collect(workers: Workers[str], extracted: Extracted) -> int:
+def _collect(workers: Workers[str], extracted: Extracted, room: _Room) -> int:
     """Take in the files that are done; how many."""
     results = workers.collect()
     for path, result in results:
         if result.error is not None:
             extracted.failed[path] = result.error
             extracted.keys.pop(path, None)
+            room.leave_out()
+        else:
+            room.take(extracted.keys[path].values())
     return len(results)
-
-
-def _check_room(cache: FeatureCache, extracted: Extracted, files: int) -> None:
-    """Refuse to go on where all files will need more than the cache may hold, as soon as that can be told."""
-    there = [keys for keys in extracted.keys.values() if all(cache.path_of(key).exists() for key in keys.values())]
-    if cache.limit_bytes is None or len(there) < min(FIRST_ESTIMATE_FILES, files):
-        return
-    needed_bytes = cache.bytes_of({key for keys in there for key in keys.values()}) * files / len(there)
-    if needed_bytes > cache.limit_bytes:
-        raise UsageError(
-            f"the features of {files} files need about {needed_bytes / GIGABYTE:.3g} GB and the cache may hold "
-            f"{cache.limit_bytes / GIGABYTE:.3g}: --cache-size GB gives it more, --cache DIR another disk"
-        )
 
 
 def make_job(

@@ -73,5 +73,8 @@ class TrainSettings:
                 raise UsageError(f"{name} must be at least 1, got {count}")
         if self.fine_tune < 0:
             raise UsageError(f"fine_tune must be 0 or more blocks, got {self.fine_tune}")
-        if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
-            raise UsageError(f"learning_rate must be a positive number, got {self.learning_rate}")
+        if not 0 <= self.seed < 2**32:  # what scikit-learn takes
+            raise UsageError(f"seed must be from 0 to {2**32 - 1}, got {self.seed}")
+        for name, number in {"learning_rate": self.learning_rate, "cache_gigabytes": self.cache_gigabytes}.items():
+            if number is not None and not 0 < number < float("inf"):
+                raise UsageError(f"{name} must be a positive number, got {number}")

@@ -1,7 +1,7 @@
 """What the loop trains: sequence networks on the step features of clips, CNNs on single steps."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +85,7 @@ class StepTask:
         """The steps of an epoch, in a random order."""
         steps = self.draw(generator)
         order = [steps[index] for index in generator.permutation(len(steps))]
-        yield from prefetch(self._read(order, generator), BATCHES_AHEAD)
+        yield from self._read_ahead(order, generator)
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Measured]:
         """The loss of a batch."""
@@ -98,7 +98,13 @@ class StepTask:
 
     def validate(self) -> Measured | None:
         """Loss and hits on the steps held out."""
-        return _sum(self.loss(batch)[1] for batch in prefetch(self._read(self.held_out, None), BATCHES_AHEAD))
+        with closing(self._read_ahead(self.held_out, None)) as batches:
+            return _sum(self.loss(batch)[1] for batch in batches)
+
+    def _read_ahead(
+        self, steps: Sequence[Step], generator: np.random.Generator | None
+    ) -> Generator[tuple[Tensor, Tensor], None, None]:
+        yield from prefetch(self._read(steps, generator), BATCHES_AHEAD)
 
     def _read(self, steps: Sequence[Step], generator: np.random.Generator | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of (B, …) inputs and (B,) labels; with a generator some are mirrored."""
