@@ -242,6 +242,7 @@ def make_job(
     from tristream.streams.placement import select_device, select_dtype
 
     device = select_device(device)
+    chosen = select_dtype(device, dtype)  # which `auto` may leave in some layers; see `place`
     return ExtractionJob(
         source,
         windows,
@@ -250,6 +251,6 @@ def make_job(
         dtype,
         cache=cache.folder,
         wanted=tuple(wanted),
-        dtype_name=str(select_dtype(device, dtype)),
+        dtype_name=str(chosen) if dtype == "auto" or chosen.itemsize == 4 else f"{chosen} throughout",
         digests=cnn_digests(source, [each.stream for each in wanted if each.kind == "features"]),
     )

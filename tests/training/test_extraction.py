@@ -18,7 +18,7 @@ from tristream.streams.config import RecurrentConfig, SamplingConfig, SpatialCon
 from tristream.streams.errors import UsageError
 from tristream.training import extraction
 from tristream.training.cache import GIGABYTE, FeatureCache
-from tristream.training.extraction import Extracted, ExtractionJob, Wanted, extract
+from tristream.training.extraction import Extracted, ExtractionJob, Wanted, extract, make_job
 from tristream.training.recipes import Augmentation
 
 sys.path.append(str(Path(__file__).parent))
@@ -269,6 +269,15 @@ def test_flow_weights_count_where_flow_does() -> None:
     one, other = keys_of(with_job(UNIFORM)), keys_of(with_job(replace(UNIFORM, flow=OTHER_FLOW)))
     assert one["spatial"] == other["spatial"]
     assert one["temporal"] != other["temporal"]
+
+
+def test_a_precision_is_that_of_all_layers_or_of_those_where_it_does_no_harm(cache: FeatureCache) -> None:
+    """`place` leaves some in float32 with `auto`; where that comes to float32, it is the same as asking for it."""
+    names = {}
+    for dtype in ("auto", "float32", "bfloat16"):
+        names[dtype] = make_job(tiny_source(), Windows(), cache, INPUTS, "cpu", dtype).dtype_name
+    assert names["auto"] in ("torch.bfloat16", "torch.float32")
+    assert (names["float32"], names["bfloat16"]) == ("torch.float32", "torch.bfloat16 throughout")
 
 
 def test_weights_are_known_by_their_content(cache: FeatureCache) -> None:
