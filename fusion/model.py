@@ -5,6 +5,7 @@ file -> steps of each stream -> CNN (T, F) -> recurrent (D_s,) a clip -> joined 
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -135,10 +136,12 @@ class Model:
             name: ClipEncoder(windows, sampling.max_steps, stream.vectors, sampling.repeat_last)
             for name, stream in self.streams.items()
         }
-        for steps in read_steps(reader, plan, engine, timings):
-            began = perf_counter()
-            self._add(encoders[steps.stream], steps, batch_size)
-            model_seconds += perf_counter() - began
+        # Closed before the file is, whatever happens: its threads read from it.
+        with closing(read_steps(reader, plan, engine, timings)) as pieces:
+            for steps in pieces:
+                began = perf_counter()
+                self._add(encoders[steps.stream], steps, batch_size)
+                model_seconds += perf_counter() - began
         began = perf_counter()
         vectors = {name: encoder.finish(reader.duration_seconds) for name, encoder in encoders.items()}
         clips = clips_of(vectors, self.dims, windows, reader.duration_seconds)

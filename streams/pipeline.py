@@ -6,7 +6,8 @@ audio (T, 96, 64) float32, each step with its time on the file's clock
 Decoding and scaling run in one thread, flow and sampling in a second, the CNNs where the steps are used.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
 from time import perf_counter
 
@@ -24,7 +25,9 @@ FRAMES_AHEAD = 16  # decoded frames that may wait for their flow
 CHUNKS_AHEAD = 1  # pieces of steps that may wait for the CNNs: a chunk of 36 s is about 100 MB
 
 
-def read_steps(reader: MediaReader, plan: StepPlan, engine: FlowEngine | None, timings: Timings) -> Iterator[Steps]:
+def read_steps(
+    reader: MediaReader, plan: StepPlan, engine: FlowEngine | None, timings: Timings
+) -> Generator[Steps, None, None]:
     """The steps of an opened file, made in threads ahead of the consumer.
 
     Raises:
@@ -41,10 +44,14 @@ def read_steps(reader: MediaReader, plan: StepPlan, engine: FlowEngine | None, t
 
 
 def _steps(
-    decoded: Iterator[Sighting | AudioBlock], builder: ChunkBuilder, sound: SoundSteps, warnings: list[str]
+    decoded: Generator[Sighting | AudioBlock, None, None],
+    builder: ChunkBuilder,
+    sound: SoundSteps,
+    warnings: list[str],
 ) -> Iterator[Steps]:
-    for item in decoded:
-        yield from sound.add(item) if isinstance(item, AudioBlock) else builder.add(item)
+    with closing(decoded):  # after an error, too: its thread must not decode from a file that is closed then
+        for item in decoded:
+            yield from sound.add(item) if isinstance(item, AudioBlock) else builder.add(item)
     yield from builder.finish()
     yield from sound.finish()
     if sound.padded:

@@ -1,7 +1,7 @@
 """Runs an iterator in a thread of its own, a bounded number of items ahead of its consumer."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from queue import Full, Queue
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ class _End:
         self.error = error
 
 
-def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
+def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     """The items of an iterable, made in a thread at most `depth` items ahead.
 
     An error of the iterable is raised here. A consumer that stops early stops the thread, and returns only

@@ -4,6 +4,7 @@ steps (T, …) -> CNN (V, T, F) float16, or pictures, flow fields and log-mel ex
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +75,9 @@ class Collector:
         engine = flow_engine(job.source, plan, select_device(job.device))
         collected = {each: _Collected(self._model, each, job.batch_size) for each in wanted}
         with open_media(path, plan, engine, job.threads) as reader:
-            for steps in read_steps(reader, plan, engine, Timings()):
-                collected[of_stream[steps.stream]].add(steps)
+            with closing(read_steps(reader, plan, engine, Timings())) as pieces:
+                for steps in pieces:
+                    collected[of_stream[steps.stream]].add(steps)
             if not any(each.count for each in collected.values()):
                 raise MediaError(f"{path} holds nothing that the streams {', '.join(of_stream)} could use")
             return {

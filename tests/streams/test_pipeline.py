@@ -1,5 +1,6 @@
 """A made file becomes the steps of its streams."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from tristream.streams.config import FlowConfig, SamplingConfig
+from tristream.streams.errors import FlowError
 from tristream.streams.flow import make_engine
 from tristream.streams.media import MediaReader
 from tristream.streams.picture import PictureFormat
@@ -139,3 +141,12 @@ def test_a_consumer_that_stops_early_leaves_no_thread(make_video: Callable[..., 
         next(steps)
         steps.close()
         assert threading.active_count() == before
+
+
+def test_an_error_ends_the_threads_that_read_the_file(make_video: Callable[..., Path], tmp_path: Path) -> None:
+    """Even while the error is held, and with it every frame of Python it went through: the file closes next."""
+    path = make_video(tmp_path / "lossless.mkv", seconds=8, codec="ffv1")  # which has no motion vectors
+    with pytest.raises(FlowError) as held, MediaReader(path, motion_vectors=True) as reader:
+        list(read_steps(reader, plan(), make_engine(FlowConfig("codec", GRAY.height, GRAY.width)), Timings()))
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("tristream")] == []
+    del held
