@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tristream.tools.shell import run_command, say
+from tristream.tools.shell import run_command
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -52,11 +52,18 @@ def evaluate_video(
     test_group: Annotated[
         int | None, typer.Option(metavar="N", help="The group of UCF-11 and UCF50 to test on.", show_default=False)
     ] = None,
-    window: Annotated[float, typer.Option(help="Seconds a clip.")] = 36.0,
+    window: Annotated[
+        float | None, typer.Option(help="Seconds a clip.", show_default="as the model was trained, or 36")
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="At most so many, of a sweep's encoders.", show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the split and the intervals.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Of the split and the intervals.", show_default="as the model was trained, or 0"
+        ),
+    ] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the networks run.")] = "auto",
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16"],
@@ -78,35 +85,36 @@ def evaluate_video(
 ) -> int:
     """Measure a model on the test part of a data set.
 
-    Without a test part, a quarter of its groups is one: the same quarter that train-video holds out with the same
-    --seed. Exit codes: 0 done, 1 usage or set-up, 2 done, but some files could not be read, 130 interrupted.
+    Without a test part, a quarter of its groups is one: the quarter that train-video held out of the same data set,
+    unless another --seed is given. Exit codes: 0 done, 1 usage or set-up, 2 done, but some files could not be read or
+    are not there, 130 interrupted.
     """
     # Threads that wait by spinning keep the cores from those that read ahead; OpenMP reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from tristream.fusion.batch import cores
-    from tristream.fusion.source import find_model
-    from tristream.streams.errors import ModelError, UsageError
+    from tristream.fusion.classify import find_classifying_model
     from tristream.tools.evaluation_files import check_free, write_files
     from tristream.tools.evaluation_report import print_evaluation, print_sweep
-    from tristream.tools.training_report import training_report
+    from tristream.tools.training_report import say_notes, training_report
     from tristream.training.cache import DEFAULT_CACHE
     from tristream.training.datasets import read_dataset
+    from tristream.training.evaluate import Evaluator, cache_of, trained_with
     from tristream.training.settings import TrainSettings
     from tristream.training.splits import train_and_test
+    from tristream.training.sweep import check_sweepable, sweep_recurrent
 
-    source = find_model(model)
-    if not source.classifier:
-        raise ModelError(f"model {source.name} has no classifier to measure: train one with train-video")
+    source = find_classifying_model(model)
+    if sweep:
+        check_sweepable(source)
     check_free(output, json_file, overwrite)
+    known = trained_with(source)
+    seed = known.get("seed", 0) if seed is None else seed
     data = read_dataset(dataset, layout=layout, split=split, test_group=test_group)
-    for note in (*data.notes, *(f"not there: {path}" for path in data.missing)):
-        say(note)
+    say_notes(data)
     train, test = train_and_test(data, seed=seed)
-    if not test:
-        raise UsageError(f"{dataset} has no test part")
     settings = TrainSettings(
         seed=seed,
-        window_seconds=window,
+        window_seconds=known.get("window_seconds", 36.0) if window is None else window,
         epochs=epochs,
         jobs=jobs or cores(),
         device=device,
@@ -115,9 +123,6 @@ def evaluate_video(
         cache=cache or DEFAULT_CACHE,
         cache_gigabytes=cache_size,
     )
-    from tristream.training.evaluate import Evaluator, cache_of
-    from tristream.training.sweep import sweep_recurrent
-
     with cache_of(settings, keep=not no_cache) as features:
         evaluator = Evaluator(source, settings, features, training_report(None))
         evaluation = evaluator.evaluate(test, train if ablation else None)
@@ -127,7 +132,7 @@ def evaluate_video(
     if swept:
         print_sweep(swept, to_stderr=to_stdout)
     write_files(evaluation, swept, output, json_file)
-    return 2 if evaluation.left_out else 0
+    return 2 if evaluation.left_out or data.missing else 0
 
 
 def main() -> None:

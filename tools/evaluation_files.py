@@ -28,6 +28,10 @@ def check_free(output: Path | None, json_file: Path | None, overwrite: bool) -> 
     there = [file for file in files if file.exists()]
     if there and not overwrite:
         raise UsageError(f"{there[0]} is there already: --overwrite replaces it, or write elsewhere")
+    if output is not None and output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file: -o names a folder")
+    if json_file is not None and json_file.is_dir():
+        raise UsageError(f"{json_file} is a folder: --json names a file")
     if json_file is not None and not json_file.parent.is_dir():
         raise UsageError(f"no folder {json_file.parent} to write {json_file.name} into")
 

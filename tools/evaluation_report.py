@@ -12,11 +12,12 @@ from tristream.training.evaluate import Evaluation
 from tristream.training.sweep import SweepRow
 
 CLASSES_SHOWN = 20  # of more, the worst
+COLUMNS = 110  # where nobody's terminal says how wide it is
 
 
 def print_evaluation(evaluation: Evaluation, *, to_stderr: bool = False) -> None:
     """The figures of an evaluation, on standard output unless JSON goes there."""
-    console = Console(file=sys.stderr if to_stderr else sys.stdout, soft_wrap=False)
+    console = _console(to_stderr)
     metrics = evaluation.metrics
     table = Table(title=f"{metrics.clips} clips of {len(evaluation.classes)} classes", title_justify="left")
     for column in ("figure", "value", "95 % interval"):
@@ -90,7 +91,7 @@ def _gains(gains: Sequence[StreamGain]) -> Table:
 
 def print_sweep(rows: Sequence[SweepRow], *, to_stderr: bool = False) -> None:
     """Encoders beside the paper's figures for them."""
-    console = Console(file=sys.stderr if to_stderr else sys.stdout)
+    console = _console(to_stderr)
     table = Table(title="recurrent encoders of the spatial stream (Tkachenko 2018, Table I)", title_justify="left")
     table.add_column("encoder")
     for column in ("units", "top-1", "top-5", "paper's top-1", "top-5", "parameters", "seconds"):
@@ -100,6 +101,11 @@ def print_sweep(rows: Sequence[SweepRow], *, to_stderr: bool = False) -> None:
         paper = f"{row.paper_top1:.2f}", f"{row.paper_top5:.2f}"
         table.add_row(row.name, str(row.units), *ours, *paper, f"{row.parameters:,}", f"{row.seconds:.0f}")
     console.print(table)
+
+
+def _console(to_stderr: bool) -> Console:
+    file = sys.stderr if to_stderr else sys.stdout
+    return Console(file=file, width=None if file.isatty() else COLUMNS, markup=False, emoji=False)
 
 
 def _span(interval: Interval) -> str:

@@ -124,13 +124,13 @@ def train_video(
 
     Each stream is trained by itself, then what classifies their joined embedding. A run that was stopped goes on
     where it was when the same command is given again. Exit codes: 0 done, 1 usage or set-up, 2 done, but some
-    files could not be read, 130 interrupted.
+    files could not be read or are not there, 130 interrupted.
     """
     # Threads that wait by spinning keep the cores from those that read ahead; OpenMP reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from tristream.fusion.batch import cores
     from tristream.fusion.source import Overrides
-    from tristream.tools.training_report import training_report
+    from tristream.tools.training_report import say_notes, training_report
     from tristream.training.cache import DEFAULT_CACHE
     from tristream.training.datasets import read_dataset
     from tristream.training.settings import TrainSettings
@@ -167,16 +167,21 @@ def train_video(
         cache_gigabytes=cache_size,
     )
     data = read_dataset(dataset, layout=layout, split=split, test_group=test_group)
-    for note in (*data.notes, *(f"not there: {path}" for path in data.missing)):
-        say(note)
+    say_notes(data)
     train, _ = train_and_test(data, seed=seed)
-    report = training_report(log)
     trainer = set_up(
-        train, recipe, overrides, settings, output, untrained=untrained, overwrite=overwrite, report=report
+        train,
+        recipe,
+        overrides,
+        settings,
+        output,
+        untrained=untrained,
+        overwrite=overwrite,
+        report=training_report(log),
     )
     trained = trainer.run()
     say(f"{trained.folder}: a model of {len(trained.classes)} classes; evaluate-video measures it")
-    return 2 if trained.left_out else 0
+    return 2 if trained.left_out or data.missing else 0
 
 
 def main() -> None:

@@ -13,9 +13,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tristream.streams.errors import UsageError
 from tristream.tools.shell import say
 from tristream.training import loop
+from tristream.training.datasets import Dataset
 from tristream.training.reporting import Report
 
+MISSING_TOLD = 10  # files that are not there, by name
 TOLD_SECONDS = 30.0  # between two lines about a stage, where no bar can be drawn
+
+
+def say_notes(data: Dataset) -> None:
+    """What was left out of a data set."""
+    for note in data.notes:
+        say(note)
+    for path in data.missing[:MISSING_TOLD]:
+        say(f"not there: {path}")
+    if len(data.missing) > MISSING_TOLD:
+        say(f"not there: {len(data.missing) - MISSING_TOLD} more of the files that the data set names")
 
 
 def training_report(log: Path | None) -> Report:

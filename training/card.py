@@ -14,7 +14,7 @@ def model_card(source: ModelSource, recipe: Recipe, settings: TrainSettings, tra
     figures = "\n".join(
         f"| {name.replace('_', ' ')} | {value:.3f} |"
         for name, value in training.metrics.items()
-        if isinstance(value, float)
+        if name.startswith("validation") and isinstance(value, float)
     )
     unread = f" {left_out} files could not be read and were left out." if left_out else ""
     return f"""# {source.name}

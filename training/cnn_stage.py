@@ -65,12 +65,33 @@ class CNNStage:
             raise UsageError(f"recipe {self.recipe.name} has no way to train the CNN of stream {self.stream}")
         return self.recipe.cnn[self.stream]
 
+    def check(self) -> None:
+        """Refuse a fine-tuning that cannot be, before any file is read.
+
+        Raises:
+            UsageError: the recipe does not say how, or the backbone has no such blocks.
+        """
+        if self.needed and self.stream == "spatial":
+            self._network(Precision())
+
     def job(self, windows: Windows, cache: FeatureCache) -> ExtractionJob:
         """What the CNN learns from: all frames, flow fields or log-mel examples of the files."""
         config = replace(self.source.config.with_streams((self.stream,)), sampling=EVERY_FRAME)
         source = replace(self.source, config=config)
         wanted = [Wanted(self.stream, "inputs")]
-        return make_job(source, windows, cache, wanted, self.settings.device, self.settings.dtype)
+        job = make_job(source, windows, cache, wanted, self.settings.device, self.settings.dtype)
+        return replace(job, may_lack=True)
+
+    def trained_before(
+        self, job: ExtractionJob, rest: Sequence[Example], held_out: Sequence[Example], cache: FeatureCache
+    ) -> tuple[Weights, StageHistory] | None:
+        """The CNN of an earlier training on the same files, known by their content alone; None where there is none."""
+        paths = [str(example.path) for example in (*rest, *held_out)]
+        try:
+            contents = Extracted({path: job.keys(sha256_of(Path(path))) for path in paths})
+        except OSError:  # extraction will tell
+            return None
+        return self._taken(self._facts(self._labelled(rest, contents), self._labelled(held_out, contents)), cache)
 
     def train(
         self, rest: Sequence[Example], held_out: Sequence[Example], extracted: Extracted, cache: FeatureCache
@@ -83,25 +104,37 @@ class CNNStage:
         learn, validate = self._footage(rest, extracted, cache), self._footage(held_out, extracted, cache)
         if not learn:
             raise UsageError(f"no file has the stream {self.stream}: leave it out with --streams")
-        facts = self._facts(learn, validate)
+        facts = self._facts(self._labelled(rest, extracted), self._labelled(held_out, extracted))
+        if (taken := self._taken(facts, cache)) is not None:
+            return taken
+        network, history = self._fit(learn, validate, cache, facts)
+        tensors = {name: each.detach().cpu().contiguous() for name, each in _state(network.cnn).items()}
+        about = {"history": json.dumps(history.to_json())}
+        cache.write_arrays(key_of(network=facts), {name: each.numpy() for name, each in tensors.items()}, about)
+        return self._saved(tensors), history
+
+    def _taken(self, facts: dict[str, Any], cache: FeatureCache) -> tuple[Weights, StageHistory] | None:
+        """The CNN of these facts, if it is in the cache."""
         key = key_of(network=facts)
+        if not cache.has(key):
+            return None
+        arrays, about = cache.read_arrays(key)
+        self.report.say(f"{self._name}: trained before on the same files, taken from the cache")
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return self._saved(tensors), _history(json.loads(about["history"]))
+
+    def _saved(self, tensors: dict[str, torch.Tensor]) -> Weights:
+        """The tensors as a file, which the model folder is then made of."""
         path = self.work / f"{self.stream}.cnn.safetensors"
-        stage = f"{self.stream} CNN"
-        if cache.has(key):
-            arrays, about = cache.read_arrays(key)
-            self.report.say(f"{stage}: trained before on the same files, taken from the cache")
-            history = _history(json.loads(about["history"]))
-            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        else:
-            network, history = self._fit(learn, validate, cache, facts, stage)
-            tensors = {name: each.detach().cpu().contiguous() for name, each in _state(network.cnn).items()}
-            about = {"history": json.dumps(history.to_json())}
-            cache.write_arrays(key, {name: each.numpy() for name, each in tensors.items()}, about)
         write_atomically(path, save(tensors))
-        return Weights(path, sha256_of(path)), history
+        return Weights(path, sha256_of(path))
+
+    @property
+    def _name(self) -> str:
+        return f"{self.stream} CNN"
 
     def _fit(
-        self, learn: list[Footage], validate: list[Footage], cache: FeatureCache, facts: dict[str, Any], stage: str
+        self, learn: list[Footage], validate: list[Footage], cache: FeatureCache, facts: dict[str, Any]
     ) -> tuple[StepNetwork, StageHistory]:
         training, config = self.training, self.source.config
         precision = Precision.choose(self.settings.device, self.settings.dtype)
@@ -116,9 +149,9 @@ class CNNStage:
             precision,
         )
         checkpoint = Checkpoint(self.work / f"{self.stream}-cnn.checkpoint", facts)
-        with self.report.stage(stage) as on_epoch:
+        with self.report.stage(self._name) as on_epoch:
             history = fit(
-                task, training.fit, stage=stage, seed=self.settings.seed, checkpoint=checkpoint, on_epoch=on_epoch
+                task, training.fit, stage=self._name, seed=self.settings.seed, checkpoint=checkpoint, on_epoch=on_epoch
             )
         checkpoint.path.unlink(missing_ok=True)
         return task.network, history
@@ -127,7 +160,7 @@ class CNNStage:
         cnn, _ = build_parts(self.source, (self.stream,))[self.stream]
         fine_tuned = self.stream == "spatial"
         if fine_tuned:
-            thaw_last_blocks(cast(nn.Module, cnn.backbone), self.settings.fine_tune)
+            thaw_last_blocks(cast(nn.Module, getattr(cnn, "backbone", cnn)), self.settings.fine_tune)
         with seeded(self.source, f"{self.stream}.softmax"):
             network = StepNetwork(cnn, cnn.feature_size, len(self.classes), self.training.dropout, fine_tuned)
         return network.to(precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
@@ -142,7 +175,12 @@ class CNNStage:
                     footage.append(Footage(key, len(times), self.classes.index(example.label)))
         return footage
 
-    def _facts(self, learn: list[Footage], validate: list[Footage]) -> dict[str, Any]:
+    def _labelled(self, examples: Sequence[Example], extracted: Extracted) -> list[tuple[str, int]]:
+        """The key and the class of each file that could be read, whether or not it has the stream."""
+        keys = ((each, extracted.keys.get(str(each.path), {})) for each in examples)
+        return [(key, self.classes.index(each.label)) for each, of_file in keys for key in of_file.values()]
+
+    def _facts(self, learn: list[tuple[str, int]], validate: list[tuple[str, int]]) -> dict[str, Any]:
         """All that decides the weights."""
         described = to_json(getattr(self.source.config, self.stream))
         described.pop("recurrent")
@@ -154,8 +192,8 @@ class CNNStage:
             "begun_with": [weights.origin, self.source.config.seed],
             "training": to_json(self.training),
             "settings": [self.settings.seed, self.settings.fine_tune, self.settings.dtype],
-            "learn": [(each.key, each.label) for each in learn],
-            "validate": [(each.key, each.label) for each in validate],
+            "learn": learn,
+            "validate": validate,
         }
 
 

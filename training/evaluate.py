@@ -1,5 +1,6 @@
 """A trained model and labelled files in, how good it is out: accuracies with intervals, and what each stream adds."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,17 +16,18 @@ from tristream.fusion.embedding import VideoEmbedding, slice_of
 from tristream.fusion.model import Model, open_model
 from tristream.fusion.source import ModelSource
 from tristream.fusion.windows import Windows
-from tristream.streams.errors import UsageError
+from tristream.streams.errors import ModelError, UsageError
 from tristream.training.ablation import Ablation, Clips, ablate
 from tristream.training.bootstrap import Interval, accuracy_interval
 from tristream.training.cache import GIGABYTE, FeatureCache
 from tristream.training.embeddings import embed_examples
 from tristream.training.examples import Example
 from tristream.training.extraction import Wanted, extract, make_job
-from tristream.training.fusing import FUSIONS
+from tristream.training.fusing import FUSIONS, new_fusion
 from tristream.training.metrics import Metrics, measure
 from tristream.training.reporting import Report
 from tristream.training.settings import TrainSettings
+from tristream.training.train import TRAINING_FILE
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class Evaluator:
         classes = self.classifier.classes
         if strange := sorted({example.label for example in test} - set(classes)):
             raise UsageError(f"the model knows no class {strange[0]!r}; it knows {', '.join(classes)}")
+        if train is not None and not {example.label for example in train} & set(classes):
+            raise UsageError("the training part has no class that the model knows, so nothing can be fitted anew")
         examples, results = self._embed(test)
         labels = np.array([classes.index(example.label) for example in examples], np.intp)
         verdicts = self.classifier.of(results)
@@ -141,13 +145,10 @@ class Evaluator:
             if chosen == streams:
                 return np.stack([verdict.probabilities for verdict in verdicts])
             columns = np.concatenate([np.arange(sum(dims.values()))[slice_of(dims, stream)] for stream in chosen])
-            fusion = FUSIONS[self.classifier.kind](
-                dims={stream: size for stream, size in dims.items() if stream in chosen},
-                calibration_folds=0,
-                random_state=self.settings.seed,
-            )
+            own = {stream: size for stream, size in dims.items() if stream in chosen}
+            fusion = new_fusion(self.classifier.kind, own, self.settings.seed)
             X = np.stack([result.vector for result in known])[:, columns]
-            fusion.fit(X, np.array(classes)[train_labels])
+            fusion.fit(X, np.array(classes)[train_labels], [example.group for example in learnt])
             scores: NDArray[np.float64] = fusion.predict_proba(np.stack([each.vector for each in results])[:, columns])
             return scores
 
@@ -161,6 +162,22 @@ class Evaluator:
             _clips(examples, results, labels, streams),
             seed=self.settings.seed,
         )
+
+
+def trained_with(source: ModelSource) -> dict[str, Any]:
+    """The settings that a model was trained with, `seed` and `window_seconds` among them; empty where it says none.
+
+    Raises:
+        ModelError: the record in its folder is damaged.
+    """
+    path = source.classifier_path.parent / TRAINING_FILE if source.classifier_path else None
+    if path is None or not path.is_file():
+        return {}
+    try:
+        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is damaged: {error}") from error
+    return settings
 
 
 @contextmanager

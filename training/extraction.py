@@ -51,6 +51,7 @@ class ExtractionJob(Job):
     wanted: tuple[Wanted, ...] = ()
     dtype_name: str = ""  # the precision that `dtype` comes to on this machine
     digests: Mapping[StreamName, str] = field(default_factory=dict)  # of the CNNs' weights
+    may_lack: bool = False  # a file may have none of the streams, as other streams of it are read apart
 
     def keys(self, content_sha256: str) -> dict[Wanted, str]:
         """The cache key of all that is wanted of a file."""
@@ -80,7 +81,8 @@ class ExtractionJob(Job):
         missing = [wanted for wanted, key in keys.items() if not cache.has(key)]
         warnings: tuple[str, ...] = ()
         if missing:
-            beside = any(len(cache.times(key)[0]) for wanted, key in keys.items() if wanted not in missing)
+            there = (key for wanted, key in keys.items() if wanted not in missing)
+            beside = self.may_lack or any(len(cache.times(key)[0]) for key in there)
             for wanted, features in collector.collect(path, missing, beside=beside).items():
                 cache.write(keys[wanted], features)
                 warnings = features.warnings

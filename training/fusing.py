@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from tristream.fusion.blocks import Dims
 from tristream.fusion.classifier import Classifier, write_classifier
 from tristream.fusion.classify import VOTES
 from tristream.fusion.head import Activation, HeadClassifier
@@ -84,11 +85,14 @@ def _fitted(
     truth = np.concatenate([_names(classes, each) for each in sets])
     groups = [group for each in sets for group in each.groups]
     dims = {stream: encoder.final.encoder.vector_size for stream, encoder in encoders.items()}
-    # Calibrated on the clips held out, in place of folds of those learnt from.
-    folds = 5 if kind == "late" else 0
-    fusion = FUSIONS[kind](dims=dims, random_state=seed, calibration_folds=folds)
+    fusion = new_fusion(kind, dims, seed)
     fusion.fit(X, truth, groups)
     return fusion
+
+
+def new_fusion(kind: str, dims: Dims, seed: int) -> Fusion:
+    """A fusion of a kind, to be fitted; one that is calibrated on clips held out needs no folds for that."""
+    return FUSIONS[kind](dims=dims, random_state=seed, calibration_folds=5 if kind == "late" else 0)
 
 
 def _embeddings(encoders: Mapping[StreamName, TrainedEncoder], clips: ClipSet, *, final: bool) -> NDArray[np.float32]:

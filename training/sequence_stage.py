@@ -92,7 +92,7 @@ class SequenceStage:
         precision = Precision.choose(self.settings.device, self.settings.dtype)
         learning, held_out = self._versions(learn), validate.of(self.stream)
         network = self._network(precision)
-        if getattr(self.source.config, self.stream).recurrent.cell == "mean" and not self.recipe.sequence.whole:
+        if not self._learns():
             return TrainedEncoder(self.stream, None, network.eval(), reader)
         stage = f"{self.stream} {self._what()}"
         history = self._fit(network, reader, learning, held_out, precision, stage, None)
@@ -149,6 +149,11 @@ class SequenceStage:
     def _most_steps(self) -> int | None:
         sampling = self.source.config.sampling
         return None if sampling.max_steps <= 40 or sampling.repeat_last else TRAINED_STEPS
+
+    def _learns(self) -> bool:
+        """Whether there is anything to train: a mean has no weights, but a head that classifies by itself has."""
+        mean = getattr(self.source.config, self.stream).recurrent.cell == "mean"
+        return not mean or self.recipe.sequence.whole or self.recipe.classifier in ("head", "votes")
 
     def _what(self) -> str:
         return "network" if self.recipe.sequence.whole else "encoder"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tristream.fusion.source import ModelSource
 from tristream.fusion.svm import FusionSVM
-from tristream.streams.config import RecurrentConfig
+from tristream.streams.config import RecurrentConfig, SpatialConfig
 from tristream.streams.errors import UsageError
 from tristream.training.clipset import ClipSet, clip_set
 from tristream.training.evaluate import Evaluator
@@ -79,14 +80,14 @@ def sweep_recurrent(
 ) -> tuple[SweepRow, ...]:
     """Train each encoder of Table I on the training part's spatial features, and measure it on the test part.
 
-    Epochs are chosen on a validation part of the training part, never on the test part.
+    Epochs are chosen on a validation part of the training part, never on the test part. Clips of classes that the
+    model does not know are left out.
 
     Raises:
-        UsageError: the model has no spatial stream.
+        UsageError: as `check_sweepable`.
     """
     source, settings = evaluator.source, evaluator.settings
-    if source.config.spatial is None:
-        raise UsageError("the sweep is over encoders of the spatial stream, which this model has not")
+    spatial = check_sweepable(source)
     only = replace(source, config=source.config.with_streams(("spatial",)))
     wanted = [Wanted("spatial")]
     job = make_job(only, evaluator.windows, evaluator.cache, wanted, settings.device, settings.dtype)
@@ -95,9 +96,10 @@ def sweep_recurrent(
     def clips(examples: Sequence[Example]) -> ClipSet:
         paths = [str(example.path) for example in examples]
         extracted = extract(job, paths, evaluator.cache, jobs=settings.jobs, timeout_seconds=settings.timeout_seconds)
-        readable = [each for each in examples if str(each.path) in extracted.keys]
+        readable = [each for each in examples if str(each.path) in extracted.keys and each.label in classes]
         return clip_set(readable, classes, extracted, evaluator.cache, evaluator.windows, only.config.sampling)
 
+    report = evaluator.report
     learn, held_out = (clips(part) for part in part_off(train, settings.validation_share, settings.seed))
     tested = clips(test)
     results = []
@@ -105,8 +107,8 @@ def sweep_recurrent(
     for name, config, top1, top5 in TABLE_I[rows]:
         if config not in trained:
             began = time.monotonic()
-            spatial = replace(source.config.spatial, recurrent=config)
-            changed = replace(only, config=replace(only.config, spatial=spatial))
+            report.say(f"{name}, {config.hidden} units")
+            changed = replace(only, config=replace(only.config, spatial=replace(spatial, recurrent=config)))
             with tempfile.TemporaryDirectory() as work:
                 stage = SequenceStage(
                     changed,
@@ -116,7 +118,7 @@ def sweep_recurrent(
                     classes,
                     evaluator.cache,
                     Path(work),
-                    evaluator.report,
+                    report,
                 )
                 trained[config] = stage.train(learn, held_out), time.monotonic() - began
         encoder, seconds = trained[config]
@@ -124,6 +126,20 @@ def sweep_recurrent(
         parameters = sum(each.numel() for each in encoder.final.encoder.parameters() if each.requires_grad)
         results.append(SweepRow(name, config.hidden, *ours, top1, top5, parameters, seconds))
     return tuple(results)
+
+
+def check_sweepable(source: ModelSource) -> SpatialConfig:
+    """The spatial stream of a model whose step features other encoders can be trained on.
+
+    Raises:
+        UsageError: the model has none.
+    """
+    spatial = source.config.spatial
+    if spatial is None or spatial.backbone == "pixels":
+        raise UsageError(
+            f"the sweep trains encoders on the features of a spatial CNN, which model {source.name} has not"
+        )
+    return spatial
 
 
 def _measured(

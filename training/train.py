@@ -8,17 +8,18 @@ of the probabilities. Then encoders and classifier are made anew of all of them.
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tristream.fusion.folder import write_atomically
 from tristream.fusion.save import Training, save_model
 from tristream.fusion.source import ModelSource
 from tristream.fusion.windows import Windows
 from tristream.streams.config import StreamName, to_json
-from tristream.streams.errors import ModelError, UsageError
+from tristream.streams.errors import MediaError, UsageError
+from tristream.streams.media import probe
 from tristream.training.cache import GIGABYTE, FeatureCache
 from tristream.training.card import model_card
 from tristream.training.clipset import ClipSet, clip_set
@@ -28,6 +29,7 @@ from tristream.training.examples import Example
 from tristream.training.extraction import Extracted, ExtractionJob, Wanted, extract, make_job
 from tristream.training.fusing import Fused, fuse
 from tristream.training.history import StageHistory
+from tristream.training.partial import PartialFolder
 from tristream.training.pictures import draw_curves
 from tristream.training.recipes import Recipe
 from tristream.training.reporting import Report
@@ -35,7 +37,7 @@ from tristream.training.sequence_stage import SequenceStage, TrainedEncoder
 from tristream.training.settings import TrainSettings
 from tristream.training.splits import part_off
 
-RUN_FILE = "run.json"
+TRAINING_FILE = "training.json"  # in the model folder: how it was trained
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,10 @@ class Trainer:
     Args:
         train: the files to learn from; `part_off` holds some of them out for validation.
         source: the architecture, and the weights that are there already.
-        folder: where the model goes; it must not be there yet.
+        folder: where the model goes; it must not be there yet, unless `overwrite`.
 
     Raises:
-        UsageError: what `check_trainable` refuses, a folder that is there, a partial one of another training.
+        UsageError: what `check_trainable`, `part_off` and `PartialFolder` refuse, settings that do not fit the recipe.
     """
 
     train: Sequence[Example]
@@ -69,34 +71,43 @@ class Trainer:
     folder: Path
     name: str
     report: Report = field(default_factory=Report)
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         check_trainable(self.train)
         self.recipe = self.settings.of_recipe(self.recipe)
+        self.source = replace(self.source, config=replace(self.source.config, seed=self.settings.seed))
         self.classes = tuple(sorted({example.label for example in self.train}))
         self.windows = Windows(self.settings.window_seconds, self.settings.window_seconds)
-        self.work = self.folder.with_name(f"{self.folder.name}.partial")
+        self._rest, self._held_out = part_off(self.train, self.settings.validation_share, self.settings.seed)
+        self._partial = PartialFolder(self.folder, self.overwrite)
+        self.work = self._partial.path
         self._left_out: dict[str, str] = {}
-        if self.folder.exists():
-            raise UsageError(f"{self.folder} is there already: --overwrite replaces it, or choose another folder")
         limit = self.settings.cache_gigabytes
         limit_bytes = None if limit is None or self.settings.cache is None else int(limit * GIGABYTE)
         self.cache = FeatureCache(self.settings.cache or self.work / "features", limit_bytes)
+        self._stages = [self._cnn_stage(stream) for stream in self.source.config.streams]
+        if self.settings.fine_tune and not any(each.stream == "spatial" and each.needed for each in self._stages):
+            raise UsageError("--fine-tune is for the backbone of a spatial stream that is not trained whole anyway")
 
     def run(self) -> Trained:
         """Train, and write the folder.
 
         Raises:
             ModelError: networks that cannot be loaded, a loss that is not finite, a folder that cannot be written.
-            UsageError: settings that do not fit.
+            UsageError: settings that do not fit, another training's partial folder, a stream that no file has.
         """
-        self._begin()
-        rest, held_out = part_off(self.train, self.settings.validation_share, self.settings.seed)
+        for stage in self._stages:
+            stage.check()
+        self._check_streams()
+        self._partial.claim(self._facts())
+        rest, held_out = self._rest, self._held_out
         self.report.say(
             f"{len(rest)} files of {len(self.classes)} classes to learn from, {len(held_out)} more to validate on"
         )
-        histories = self._train_cnns(rest, held_out)
+        histories = self._train_cnns()
         extracted = self._extract(self._features_job(), [*rest, *held_out])
+        self._tell_left_out(extracted)
         learn, validate = self._clips(rest, extracted), self._clips(held_out, extracted)
         self._check_left(learn)
         encoders = {stream: self._train_encoder(stream, learn, validate) for stream in self.source.config.streams}
@@ -105,25 +116,23 @@ class Trainer:
         self._write(encoders, fused, histories)
         return Trained(self.folder, self.classes, tuple(histories), fused.metrics, self._left_out)
 
-    def _begin(self) -> None:
-        """Claim the partial folder, or go on in it where it is of the same training."""
-        facts = json.dumps(self._facts(), indent=1, sort_keys=True) + "\n"
-        claimed = self.work / RUN_FILE
-        if claimed.is_file() and claimed.read_text(encoding="utf-8") != facts:
-            raise UsageError(
-                f"{self.work} holds another training that was not finished: --overwrite drops it, "
-                "or give the command that began it"
-            )
-        try:
-            self.work.mkdir(parents=True, exist_ok=True)
-            write_atomically(claimed, facts.encode())
-        except OSError as error:
-            raise ModelError(f"{self.work} cannot be written: {error.strerror or error}") from error
+    def _check_streams(self) -> None:
+        """Refuse a stream that no file has, before the others are trained; most files are not opened for it."""
+        lacking = set(self.source.config.streams)
+        for example in self.train:
+            if not lacking:
+                return
+            with suppress(MediaError):  # which the worker that reads it will tell
+                info = probe(example.path)
+                lacking -= {"audio"} if info.audio else set()
+                lacking -= {"spatial", "temporal"} if info.video else set()
+        if lacking:
+            raise _no_stream(lacking)
 
     def _facts(self) -> dict[str, Any]:
         """All that decides what comes out, where it is known beforehand."""
-        settings = {"seed": self.settings.seed, "validation_share": self.settings.validation_share}
-        settings |= {"window_seconds": self.settings.window_seconds, "fine_tune": self.settings.fine_tune}
+        names = ("seed", "validation_share", "window_seconds", "fine_tune", "device", "dtype")
+        settings = {name: getattr(self.settings, name) for name in names}
         return {
             "recipe": to_json(self.recipe),
             "model": to_json(self.source.config),
@@ -132,16 +141,23 @@ class Trainer:
             "files": [(str(each.path), each.label, each.group, each.part) for each in self.train],
         }
 
-    def _train_cnns(self, rest: Sequence[Example], held_out: Sequence[Example]) -> list[StageHistory]:
+    def _cnn_stage(self, stream: StreamName) -> CNNStage:
+        return CNNStage(self.source, stream, self.recipe, self.settings, self.classes, self.work, self.report)
+
+    def _train_cnns(self) -> list[StageHistory]:
         """Train the CNNs that have no weights, and the last blocks that are to be fine-tuned."""
         histories = []
-        for stream in self.source.config.streams:
-            stage = CNNStage(self.source, stream, self.recipe, self.settings, self.classes, self.work, self.report)
+        for stage in self._stages:
             if not stage.needed:
                 continue
-            extracted = self._extract(stage.job(self.windows, self.cache), [*rest, *held_out])
-            weights, history = stage.train(rest, held_out, extracted, self.cache)
-            self.source = replace(self.source, weights={**self.source.weights, f"{stream}.cnn": weights})
+            job = stage.job(self.windows, self.cache)
+            trained = stage.trained_before(job, self._rest, self._held_out, self.cache)
+            if trained is None:
+                # Which files cannot be read is told of the features, as one may lack this stream and have others.
+                extracted = self._extract(job, [*self._rest, *self._held_out])
+                trained = stage.train(self._rest, self._held_out, extracted, self.cache)
+            weights, history = trained
+            self.source = replace(self.source, weights={**self.source.weights, f"{stage.stream}.cnn": weights})
             histories.append(history)
         return histories
 
@@ -169,11 +185,12 @@ class Trainer:
                 timeout_seconds=self.settings.timeout_seconds,
                 on_file=on_file,
             )
-        for path, error in extracted.failed.items():
-            if path not in self._left_out:
-                self.report.say(f"left out: {error if path in error else f'{path}: {error}'}")
-        self._left_out |= extracted.failed
         return extracted
+
+    def _tell_left_out(self, extracted: Extracted) -> None:
+        self._left_out = extracted.failed
+        for path, error in extracted.failed.items():
+            self.report.say(f"left out: {error if path in error else f'{path}: {error}'}")
 
     def _clips(self, examples: Sequence[Example], extracted: Extracted) -> ClipSet:
         readable = [example for example in examples if str(example.path) not in extracted.failed]
@@ -185,7 +202,7 @@ class Trainer:
             raise UsageError(f"no file of class {empty[0]!r} to learn from could be read: {len(self._left_out)} failed")
         for stream in self.source.config.streams:
             if not learn.clips.get(stream):
-                raise UsageError(f"no file has the stream {stream}: leave it out with --streams")
+                raise _no_stream({stream})
 
     def _train_encoder(self, stream: StreamName, learn: ClipSet, validate: ClipSet) -> TrainedEncoder:
         stage = SequenceStage(
@@ -203,25 +220,25 @@ class Trainer:
             classes=self.classes,
             classifier=fused.kind,
             classifier_data=fused.data,
-            trained_on=self._data(),
+            trained_on=f"{len(self.train) - len(self._left_out)} files of {len(self.classes)} classes",
             metrics=fused.metrics | {"recipe": self.recipe.name},
             files={
                 "curves.png": draw_curves(histories),
-                "history.json": (json.dumps([each.to_json() for each in histories], indent=1) + "\n").encode(),
+                "history.json": _json([each.to_json() for each in histories]),
+                TRAINING_FILE: _json(self._record()),
             },
         )
         fresh = self.work / "model"
-        if fresh.exists():
-            shutil.rmtree(fresh)
+        shutil.rmtree(fresh, ignore_errors=True)  # of a run that was stopped here
         card = model_card(source, self.recipe, self.settings, training, len(self._left_out))
         save_model(source, fresh, name=self.name, card=card, training=training)
-        fresh.rename(self.folder)
-        shutil.rmtree(self.work)
+        self._partial.publish(fresh)
 
-    def _data(self) -> str:
-        return (
-            f"{len(self.train)} files of {len(self.classes)} classes, {len(self._left_out)} of which could not be read"
-        )
+    def _record(self) -> dict[str, Any]:
+        """How the model was trained, without a file's name: those are the user's own."""
+        facts = self._facts()
+        counts = {"files": len(self.train), "left_out": len(self._left_out), "validated_on": len(self._held_out)}
+        return {name: facts[name] for name in ("recipe", "settings")} | counts
 
 
 def parts_to_train(source: ModelSource, recipe: Recipe) -> tuple[str, ...]:
@@ -234,3 +251,11 @@ def parts_to_train(source: ModelSource, recipe: Recipe) -> tuple[str, ...]:
         if piece == "recurrent" or whole or scratch:
             parts.append(part)
     return tuple(parts)
+
+
+def _no_stream(names: Iterable[str]) -> UsageError:
+    return UsageError(f"no file has the stream {' nor '.join(sorted(names))}: leave it out with --streams")
+
+
+def _json(data: Any) -> bytes:
+    return (json.dumps(data, indent=1) + "\n").encode()
