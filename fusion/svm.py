@@ -28,6 +28,8 @@ class FusionSVM(LinearFusion):
 
     Args:
         dims: stream -> length, in the order they are joined; one stream `embedding` if None.
+        stream_weights: stream -> deviation of its standardised dimensions, 1 where nothing is said: a stream of a
+            smaller one needs larger weights for the same say, which L2 makes dear.
         alpha: weight of L2, as in SGDClassifier: alpha / 2 ||w||² + mean hinge loss. The paper's is 1e-2.
         calibration_folds: of the cross-validation that fits the temperature of `predict_proba`. Fewer than 2, or a
             class of a single clip (or group, where they are given): temperature 1, until `calibrate`.
@@ -36,6 +38,7 @@ class FusionSVM(LinearFusion):
     Attributes:
         classes_: (K,) sorted.
         dims_: the streams and their lengths.
+        weights_: (S,) the streams' weights, in the order of `dims_`.
         coef_, intercept_: weights (K, D) of the standardised dimensions and (K,); (1, D) and (1,) for two classes.
         temperature_: what the scores are divided by before the softmax.
     """
