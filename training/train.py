@@ -119,7 +119,7 @@ class Trainer:
     def _check_streams(self) -> None:
         """Refuse a stream that no file has, before the others are trained; most files are not opened for it."""
         lacking = set(self.source.config.streams)
-        for example in self.train:
+        for example in self._rest:
             if not lacking:
                 return
             with suppress(MediaError):  # which the worker that reads it will tell
@@ -254,7 +254,9 @@ def parts_to_train(source: ModelSource, recipe: Recipe) -> tuple[str, ...]:
 
 
 def _no_stream(names: Iterable[str]) -> UsageError:
-    return UsageError(f"no file has the stream {' nor '.join(sorted(names))}: leave it out with --streams")
+    return UsageError(
+        f"no file to learn from has the stream {' nor '.join(sorted(names))}: leave it out with --streams"
+    )
 
 
 def _json(data: Any) -> bytes:
