@@ -24,6 +24,8 @@ ROUNDING = 1e-10
 class LinearFusion(ClassifierMixin, Reading, BaseEstimator):  # type: ignore[misc]
     """A classifier by one weight a standardised dimension and class; which weights is `_solve`'s, each fusion's own."""
 
+    weights_: Floats
+
     def __init__(
         self,
         *,
