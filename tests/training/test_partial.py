@@ -1,0 +1,90 @@
+"""The folder of a training is its own: another's stays, and so does whatever happens to have the name."""
+
+from pathlib import Path
+
+import pytest
+
+from tristream.fusion.folder import ModelManifest, write_manifest
+from tristream.streams.errors import ModelError, UsageError
+from tristream.training.partial import PartialFolder
+
+FACTS = {"seed": 0}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model folder, without weights."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    write_manifest(folder, ModelManifest(name="old"), "# old")
+    return folder
+
+
+def test_a_folder_is_claimed_and_published(tmp_path: Path) -> None:
+    partial = PartialFolder(tmp_path / "deep" / "model")
+    partial.claim(FACTS)
+    assert partial.path == tmp_path / "deep" / "model.partial"
+    (fresh := partial.path / "fresh").mkdir()
+    (fresh / "model.json").write_text("{}")
+    partial.publish(fresh)
+    assert [path.name for path in (tmp_path / "deep").rglob("*")] == ["model", "model.json"]
+
+
+def test_the_same_training_goes_on(tmp_path: Path) -> None:
+    partial = PartialFolder(tmp_path / "model")
+    partial.claim(FACTS)
+    (partial.path / "spatial.checkpoint").write_text("half")
+    partial.claim(FACTS)
+    assert (partial.path / "spatial.checkpoint").read_text() == "half"
+
+
+def test_where_nothing_was_done_yet_another_training_may_begin(tmp_path: Path) -> None:
+    partial = PartialFolder(tmp_path / "model")
+    partial.claim(FACTS)
+    partial.claim({"seed": 1})
+    (partial.path / "spatial.checkpoint").write_text("half")
+    with pytest.raises(UsageError, match="holds another training that was not finished: --overwrite drops it"):
+        partial.claim(FACTS)
+    partial.claim({"seed": 1})
+    PartialFolder(tmp_path / "model", overwrite=True).claim(FACTS)
+    assert [path.name for path in partial.path.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_no_trainings_is_left_alone(tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "model.partial").mkdir()
+    (tmp_path / "model.partial" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match=r"model\.partial is in the way, and no training's: remove it"):
+        PartialFolder(tmp_path / "model", overwrite).claim(FACTS)
+    assert (tmp_path / "model.partial" / "thesis.txt").is_file()
+
+
+def test_a_model_is_replaced_only_when_asked_and_only_at_the_end(model: Path) -> None:
+    with pytest.raises(UsageError, match="model is there already: --overwrite replaces it, or choose another folder"):
+        PartialFolder(model)
+    partial = PartialFolder(model, overwrite=True)
+    partial.claim(FACTS)
+    (fresh := partial.path / "fresh").mkdir()
+    assert (model / "README.md").read_text() == "# old"
+    partial.publish(fresh)
+    assert [path.name for path in model.parent.rglob("*")] == ["model"]
+
+
+@pytest.mark.parametrize("name", ["photos", "notes.txt"])
+def test_overwrite_replaces_nothing_but_a_model(name: str, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one.jpg").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(UsageError, match=f"{name} is no model folder, so --overwrite leaves it alone"):
+        PartialFolder(tmp_path / name, overwrite=True)
+
+
+def test_an_empty_folder_may_be_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    PartialFolder(tmp_path / "model", overwrite=True).claim(FACTS)
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match=r"model\.partial cannot be written: Not a directory"):
+        PartialFolder(tmp_path / "file" / "model").claim(FACTS)
