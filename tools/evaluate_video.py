@@ -61,7 +61,11 @@ def evaluate_video(
     seed: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Of the split and the intervals.", show_default="as the model was trained, or 0"
+            min=0,
+            max=2**32 - 1,
+            metavar="N",
+            help="Of the split and the intervals.",
+            show_default="as the model was trained, or 0",
         ),
     ] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the networks run.")] = "auto",

@@ -97,7 +97,7 @@ def train_video(
     ] = None,
     validation: Annotated[float, typer.Option(metavar="SHARE", help="How much of it to validate on.")] = 0.2,
     window: Annotated[float, typer.Option(help="Seconds a clip.")] = 36.0,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of all that is drawn at random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Of all that is drawn at random.")] = 0,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the networks run.")] = "auto",
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16"],

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tristream.fusion.assemble import build_parts
 from tristream.fusion.save import Training, save_model
 from tristream.fusion.source import ModelSource
 from tristream.fusion.windows import Windows
@@ -97,9 +98,7 @@ class Trainer:
             ModelError: networks that cannot be loaded, a loss that is not finite, a folder that cannot be written.
             UsageError: settings that do not fit, another training's partial folder, a stream that no file has.
         """
-        for stage in self._stages:
-            stage.check()
-        self._check_streams()
+        self._check()
         self._partial.claim(self._facts())
         rest, held_out = self._rest, self._held_out
         self.report.say(
@@ -116,8 +115,16 @@ class Trainer:
         self._write(encoders, fused, histories)
         return Trained(self.folder, self.classes, tuple(histories), fused.metrics, self._left_out)
 
-    def _check_streams(self) -> None:
-        """Refuse a stream that no file has, before the others are trained; most files are not opened for it."""
+    def _check(self) -> None:
+        """Refuse what would fail later, after other streams were trained; nothing is written.
+
+        A backbone or weights that do not fit, blocks that are not there, a stream that no file has: most files are
+        not opened for that.
+        """
+        # The motion CNN has no weights yet, and is large.
+        build_parts(self.source, [stream for stream in self.source.config.streams if stream != "temporal"])
+        for stage in self._stages:
+            stage.check()
         lacking = set(self.source.config.streams)
         for example in self._rest:
             if not lacking:
