@@ -70,7 +70,9 @@ class Overrides:
     same_padding: bool | None = None
     audio_cnn: AudioCNNName | None = None
     recurrent: RecurrentCell | None = None
+    hidden: int | None = None  # units of each recurrent layer and direction
     sampling: SamplingStrategy | None = None
+    frame_jump: int | None = None  # of every-nth sampling
     flow: FlowEngineName | None = None
     spatial_weights: Path | None = None
     audio_weights: Path | None = None
@@ -215,8 +217,19 @@ def _apply(config: ModelConfig, overrides: Overrides) -> ModelConfig:
         for stream in config.streams:
             recurrent = _with_cell(getattr(config, stream).recurrent, overrides.recurrent)
             config = replace(config, **{stream: replace(getattr(config, stream), recurrent=recurrent)})
+    if overrides.hidden is not None:
+        for stream in config.streams:
+            recurrent = _with_hidden(getattr(config, stream).recurrent, overrides.hidden)
+            config = replace(config, **{stream: replace(getattr(config, stream), recurrent=recurrent)})
     if overrides.sampling is not None:
         config = replace(config, sampling=replace(config.sampling, strategy=overrides.sampling))
+    if overrides.frame_jump is not None:
+        if config.sampling.strategy != "every-nth" or overrides.frame_jump < 1:
+            raise UsageError(
+                f"--frame-jump is a number from 1 for every-nth sampling, got {overrides.frame_jump} for "
+                f"{config.sampling.strategy}: add --sampling every-nth"
+            )
+        config = replace(config, sampling=replace(config.sampling, frame_jump=overrides.frame_jump))
     if overrides.flow is not None:
         config = replace(config, flow=replace(config.flow, engine=overrides.flow))
     return from_json(ModelConfig, to_json(config), "model")  # checks the names
@@ -227,6 +240,17 @@ def _with_cell(config: RecurrentConfig, cell: RecurrentCell) -> RecurrentConfig:
     if cell == "mean":
         config = replace(config, attention_heads=0, projection=(), dense=(), per_step=False)
     return replace(config, cell=cell, filters=config.filters if cell == "convlstm" else ())
+
+
+def _with_hidden(config: RecurrentConfig, hidden: int) -> RecurrentConfig:
+    """So many units in each layer and direction.
+
+    Raises:
+        UsageError: under 1, or of a cell that has none of such.
+    """
+    if hidden < 1 or config.cell in ("mean", "convlstm"):
+        raise UsageError(f"--hidden is a number of units from 1 for gru, lstm and rnn, got {hidden} for {config.cell}")
+    return replace(config, hidden=hidden)
 
 
 def _choose(part: str, source: ModelSource, config: ModelConfig, overrides: Overrides, untrained: bool) -> Weights:

@@ -53,9 +53,17 @@ def train_video(
         Literal["gru", "lstm", "rnn", "mean"] | None,
         typer.Option(help="Another recurrent cell; mean needs no training.", show_default=False),
     ] = None,
+    hidden: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Units of each recurrent layer and direction.", show_default=False),
+    ] = None,
     sampling: Annotated[
         Literal["adaptive", "uniform", "every-nth", "segments", "first"] | None,
         typer.Option(help="How frames are chosen where a clip has more than the model takes.", show_default=False),
+    ] = None,
+    frame_jump: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Take one frame in N, where sampling is every-nth.", show_default=False),
     ] = None,
     flow: Annotated[
         Literal["dis", "tvl1", "farneback", "raft", "codec"] | None,
@@ -142,7 +150,9 @@ def train_video(
         backbone=backbone,
         same_padding=same_padding,
         recurrent=recurrent,
+        hidden=hidden,
         sampling=sampling,
+        frame_jump=frame_jump,
         flow=flow,
         audio_cnn=audio_cnn,
         spatial_weights=spatial_weights,

@@ -77,11 +77,21 @@ def test_the_model_id_names_architecture_and_weights(tmp_path: Path) -> None:
         (Overrides(streams=("spatial", "smell")), "no stream 'smell'.*spatial, temporal, audio"),
         (Overrides(streams=()), "no stream left"),
         (Overrides(streams=("audio",), backbone="resnet18"), "spatial stream is left out"),
+        (Overrides(hidden=0), "units from 1.*got 0 for gru"),
+        (Overrides(hidden=64, recurrent="mean"), "got 64 for mean"),
+        (Overrides(frame_jump=2), "every-nth sampling, got 2 for adaptive"),
+        (Overrides(frame_jump=0, sampling="every-nth"), "a number from 1.*got 0"),
     ],
 )
 def test_overrides_that_do_not_fit(overrides: Overrides, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         find_model("pocket", overrides)
+
+
+def test_units_and_frame_jumps_are_those_asked_for() -> None:
+    source = find_model("pocket", Overrides(hidden=32, sampling="every-nth", frame_jump=8))
+    assert {getattr(source.config, stream).recurrent.hidden for stream in source.config.streams} == {32}
+    assert source.config.sampling.frame_jump == 8
 
 
 def test_pockets_random_weights_are_no_news_where_they_are_not_used(tmp_path: Path) -> None:
