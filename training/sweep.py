@@ -88,7 +88,9 @@ def sweep_recurrent(
     """
     source, settings = evaluator.source, evaluator.settings
     spatial = check_sweepable(source)
-    only = replace(source, config=source.config.with_streams(("spatial",)))
+    # The model's own encoder is not to be gone on from.
+    weights = {part: each for part, each in source.weights.items() if part != "spatial.recurrent"}
+    only = replace(source, config=source.config.with_streams(("spatial",)), weights=weights)
     wanted = [Wanted("spatial")]
     job = make_job(only, evaluator.windows, evaluator.cache, wanted, settings.device, settings.dtype)
     classes = tuple(evaluator.classifier.classes)

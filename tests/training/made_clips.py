@@ -48,7 +48,6 @@ def make_clips(
             noise = np.random.default_rng(number).integers(0, 80, (64, 80 + 2 * FRAMES, 3))
             frames = np.stack([noise[:, 2 * i : 2 * i + 80] for i in range(FRAMES)])
             pictures = (frames * 0.5 + np.array(COLOURS[label]) * 0.8).astype(np.uint8)
-            sound_hz = 16_000 if sound and number % 4 else None
             # Longer than the pictures by a second each, so that no two clips of a class sound the same.
             make_video(
                 folder / label / f"{label}{number}.avi",
