@@ -157,12 +157,13 @@ class CNNStage:
         return task.network, history
 
     def _network(self, precision: Precision) -> StepNetwork:
+        dropout = self.training.dropout
         cnn, _ = build_parts(self.source, (self.stream,))[self.stream]
         fine_tuned = self.stream == "spatial"
         if fine_tuned:
             thaw_last_blocks(cast(nn.Module, getattr(cnn, "backbone", cnn)), self.settings.fine_tune)
         with seeded(self.source, f"{self.stream}.softmax"):
-            network = StepNetwork(cnn, cnn.feature_size, len(self.classes), self.training.dropout, fine_tuned)
+            network = StepNetwork(cnn, cnn.feature_size, len(self.classes), dropout, fine_tuned)
         return network.to(precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def _footage(self, examples: Sequence[Example], extracted: Extracted, cache: FeatureCache) -> list[Footage]:
