@@ -210,10 +210,11 @@ def test_wrong_arguments_get_one_line_before_any_work(
 # How it ends and goes on
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_scheduler_that_stops_it_gets_130_and_the_same_command_goes_on(clips: Path, tmp_path: Path) -> None:
-    """In processes of its own, with workers."""
-    arguments = [*COMMAND, str(clips), "-o", str(tmp_path / "model"), *LRCN, "--no-cache"]
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    """First in processes of its own, with workers."""
+    arguments = [str(clips), "-o", str(tmp_path / "model"), *LRCN, "--no-cache"]
+    process = subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (tmp_path / "model.partial" / "run.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -223,8 +224,7 @@ def test_a_scheduler_that_stops_it_gets_130_and_the_same_command_goes_on(clips: 
     assert "interrupted: what was done is kept; run the same command again to go on" in said
     assert "Traceback" not in said
     assert [path.name for path in tmp_path.iterdir()] == ["model.partial"]
-    done = subprocess.run(arguments, stderr=subprocess.PIPE, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    assert run(*arguments) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 

@@ -135,7 +135,7 @@ def test_a_recipe_trains_evaluates_embeds_and_classifies(name: str, clips: Path,
 
 
 def test_pictures_that_differ_by_class_are_told_apart(clips: Path, cache: Path, tmp_path: Path) -> None:
-    settings = quick(cache, epochs=20)
+    settings = quick(cache, epochs=10)
     trained = recipe_trainer("lrcn2024", examples_of(clips, 0, 1, 2, 3), tmp_path / "model", settings).run()
     evaluation = Evaluator(find_model(trained.folder), settings, FeatureCache(cache)).evaluate(examples_of(clips, 4, 5))
     assert evaluation.metrics.top1 == 1
@@ -182,13 +182,14 @@ def test_the_history_is_that_of_every_stage(whole: Trained) -> None:
         assert all((epoch.validation_loss is None) == each.stage.endswith("all clips") for epoch in each.epochs)
 
 
-def test_a_seed_decides_the_model(whole: Trained, clips: Path, cache: Path, tmp_path: Path) -> None:
-    again = tiny(clips, tmp_path / "again", cache).run()
-    other = tiny(clips, tmp_path / "other", cache, seed=1).run()
-    ids = [find_model(each.folder).model_id for each in (whole, again, other)]
-    assert ids[0] == ids[1] != ids[2]
-    same(whole.folder, again.folder)
-    assert find_model(other.folder).config.seed == 1
+def test_a_seed_decides_the_model(clips: Path, cache: Path, tmp_path: Path) -> None:
+    again = tiny(clips, tmp_path / "elsewhere" / "again", cache, streams=["spatial"]).run()
+    ids = {}
+    for name, seed in {"one": 0, "other": 1}.items():
+        folder = tiny(clips, tmp_path / name, cache, streams=["spatial"], seed=seed).run().folder
+        ids[name] = find_model(folder).model_id
+        assert find_model(folder).config.seed == seed
+    assert find_model(again.folder).model_id == ids["one"] != ids["other"]
 
 
 # The cache
@@ -211,6 +212,7 @@ def test_a_warm_cache_computes_nothing_again(
     for stream in ("temporal", "audio"):
         assert f"{stream} CNN: trained before on the same files, taken from the cache" in told.said
     same(whole.folder, tmp_path / "model")
+    assert find_model(tmp_path / "model").model_id == find_model(whole.folder).model_id
     again = tiny_trainer(examples_of(clips, 0, 1, 2), tmp_path / "other", quick(cache))
     assert again.run().left_out == {}
     assert [each.computed for each in seen[1:]] == [0, 0, 6]  # other files, another CNN
@@ -300,7 +302,7 @@ class Killed(BaseException):
     """Ends a training as SIGKILL does, but for what is cleaned up in memory."""
 
 
-@pytest.mark.parametrize("moment", [1, 2, 4, 7])
+@pytest.mark.parametrize("moment", [1, 4, 7])
 def test_a_training_goes_on_where_it_was_stopped(
     moment: int, whole: Trained, clips: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
