@@ -80,7 +80,7 @@ def evaluate_video(
     timeout: Annotated[float, typer.Option(help="Seconds a file may take.")] = 3600.0,
     cache: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where step features are kept.", show_default="~/.cache/tristream"),
+        typer.Option(metavar="DIR", help="Where step features are kept.", show_default="~/.cache/tristream/features"),
     ] = None,
     cache_size: Annotated[float, typer.Option(metavar="GB", help="How much the cache may hold.")] = 50.0,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep step features for this run only.")] = False,
@@ -102,7 +102,7 @@ def evaluate_video(
     from tristream.tools.training_report import say_notes, training_report
     from tristream.training.cache import DEFAULT_CACHE
     from tristream.training.datasets import read_dataset
-    from tristream.training.evaluate import Evaluator, cache_of, trained_with
+    from tristream.training.evaluate import Evaluator, cache_of, training_record
     from tristream.training.settings import TrainSettings
     from tristream.training.splits import train_and_test
     from tristream.training.sweep import check_sweepable, sweep_recurrent
@@ -111,7 +111,7 @@ def evaluate_video(
     if sweep:
         check_sweepable(source)
     check_free(output, json_file, overwrite)
-    known = trained_with(source)
+    known = training_record(source)["settings"]
     seed = known.get("seed", 0) if seed is None else seed
     data = read_dataset(dataset, layout=layout, split=split, test_group=test_group)
     say_notes(data)

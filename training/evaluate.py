@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tristream.fusion.classify import Verdict
 from tristream.fusion.embedding import VideoEmbedding, slice_of
+from tristream.fusion.folder import sha256_of
 from tristream.fusion.model import Model, open_model
 from tristream.fusion.source import ModelSource
 from tristream.fusion.windows import Windows
@@ -27,7 +28,7 @@ from tristream.training.fusing import FUSIONS, new_fusion
 from tristream.training.metrics import Metrics, measure
 from tristream.training.reporting import Report
 from tristream.training.settings import TrainSettings
-from tristream.training.train import TRAINING_FILE
+from tristream.training.train import CONTENT_DIGITS, TRAINING_FILE
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,14 @@ class Evaluation:
     top1: Interval
     ablation: Ablation | None = None
     left_out: dict[str, str] = field(default_factory=dict)
+    seen_in_training: int = 0  # so many of the files are among those that the model was trained on
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON data: `top1`, `top5`, …, `ablation`."""
         data = {"model_id": self.model_id, "classes": list(self.classes), "clips": len(self.examples)}
         data |= self.metrics.to_json() | {"top1_interval": [self.top1.low, self.top1.high]}
         data["ablation"] = self.ablation.to_json() if self.ablation else None
-        return data | {"left_out": self.left_out}
+        return data | {"left_out": self.left_out, "seen_in_training": self.seen_in_training}
 
 
 @dataclass
@@ -87,6 +89,7 @@ class Evaluator:
         if train is not None and not {example.label for example in train} & set(classes):
             raise UsageError("the training part has no class that the model knows, so nothing can be fitted anew")
         examples, results = self._embed(test)
+        seen = self._seen(examples)
         labels = np.array([classes.index(example.label) for example in examples], np.intp)
         verdicts = self.classifier.of(results)
         probabilities = np.stack([verdict.probabilities for verdict in verdicts])  # (N, K)
@@ -104,7 +107,19 @@ class Evaluator:
             top1,
             ablation,
             self.left_out,
+            seen,
         )
+
+    def _seen(self, examples: Sequence[Example]) -> int:
+        """How many of the files the model was trained on, by their content: with another split than then, many."""
+        learnt = set(training_record(self.source)["contents"])
+        seen = sum(sha256_of(example.path)[:CONTENT_DIGITS] in learnt for example in examples)
+        if seen:
+            self.report.say(
+                f"warning: the model was trained on {seen} of these {len(examples)} files, so the figures flatter it; "
+                "is it the split that it was trained with?"
+            )
+        return seen
 
     def _embed(self, examples: Sequence[Example]) -> tuple[list[Example], list[VideoEmbedding]]:
         """The files that could be read, and their embeddings."""
@@ -164,20 +179,20 @@ class Evaluator:
         )
 
 
-def trained_with(source: ModelSource) -> dict[str, Any]:
-    """The settings that a model was trained with, `seed` and `window_seconds` among them; empty where it says none.
+def training_record(source: ModelSource) -> dict[str, Any]:
+    """How a model was trained, `settings` and `contents` among it; both are empty where it does not say.
 
     Raises:
         ModelError: the record in its folder is damaged.
     """
     path = source.classifier_path.parent / TRAINING_FILE if source.classifier_path else None
     if path is None or not path.is_file():
-        return {}
+        return {"settings": {}, "contents": []}
     try:
-        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return record | {"settings": dict(record["settings"]), "contents": list(record.get("contents", []))}
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is damaged: {error}") from error
-    return settings
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tristream.fusion.assemble import build_parts
+from tristream.fusion.folder import sha256_of
 from tristream.fusion.save import Training, save_model
 from tristream.fusion.source import ModelSource
 from tristream.fusion.windows import Windows
@@ -39,6 +40,7 @@ from tristream.training.settings import TrainSettings
 from tristream.training.splits import part_off
 
 TRAINING_FILE = "training.json"  # in the model folder: how it was trained
+CONTENT_DIGITS = 16  # of a file's sha256, which tell a million files apart
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,8 @@ class Trainer:
             trained_on=f"{len(self.train) - len(self._left_out)} files of {len(self.classes)} classes",
             metrics=fused.metrics | {"recipe": self.recipe.name},
             files={
-                "curves.png": draw_curves(histories),
+                # Where weights are given and the vector is the mean of the steps, nothing but the fusion is fitted.
+                **({"curves.png": draw_curves(histories)} if histories else {}),
                 "history.json": _json([each.to_json() for each in histories]),
                 TRAINING_FILE: _json(self._record()),
             },
@@ -242,10 +245,15 @@ class Trainer:
         self._partial.publish(fresh)
 
     def _record(self) -> dict[str, Any]:
-        """How the model was trained, without a file's name: those are the user's own."""
+        """How the model was trained, and the files that it knows by the first digits of their sha256.
+
+        No file's name is there: those are the user's own.
+        """
+        learnt = (each.path for each in self.train if str(each.path) not in self._left_out)
+        contents = {"contents": sorted(sha256_of(path)[:CONTENT_DIGITS] for path in learnt)}
         facts = self._facts()
         counts = {"files": len(self.train), "left_out": len(self._left_out), "validated_on": len(self._held_out)}
-        return {name: facts[name] for name in ("recipe", "settings")} | counts
+        return {name: facts[name] for name in ("recipe", "settings")} | counts | contents
 
 
 def parts_to_train(source: ModelSource, recipe: Recipe) -> tuple[str, ...]:

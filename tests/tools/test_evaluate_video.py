@@ -151,6 +151,7 @@ def test_the_open_split_is_the_one_that_the_model_was_trained_with(
         rows = csv.DictReader((tmp_path / f"out{len(tested)}" / "predictions.csv").read_text().splitlines())
         tested.append([row["path"] for row in rows])
     assert tested[0] == [str(each.path) for each in test] != tested[1]
+    assert capsys.readouterr().err.count("warning: the model was trained on ") == 1
 
 
 # The sweep

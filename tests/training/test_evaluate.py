@@ -14,7 +14,8 @@ from tristream.fusion.source import find_model
 from tristream.streams.errors import ModelError, UsageError
 from tristream.training import evaluate, extraction
 from tristream.training.cache import GIGABYTE, FeatureCache
-from tristream.training.evaluate import Evaluation, Evaluator, cache_of, trained_with
+from tristream.training.evaluate import Evaluation, Evaluator, cache_of, training_record
+from tristream.training.examples import Example
 
 sys.path.append(str(Path(__file__).parent))
 from fake_extraction import InlineWorkers
@@ -104,7 +105,7 @@ def test_it_is_plain_json(measured: Evaluation) -> None:
     assert {
         *("model_id", "classes", "clips", "top1", "top1_interval", "top5", "mean_per_class", "balanced_accuracy"),
         *("per_class", "confusion", "roc_auc", "macro_roc_auc", "log_loss", "calibration_error"),
-        *("ablation", "left_out"),
+        *("ablation", "left_out", "seen_in_training"),
     } == set(data)
     assert [row["streams"] for row in data["ablation"]["rows"]] == [list(chosen) for chosen in SETS]
     assert (data["clips"], data["top1"], data["left_out"]) == (6, measured.metrics.top1, {})
@@ -159,14 +160,28 @@ def test_a_model_without_a_classifier_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_knows_its_seed_and_window(model: Path, tmp_path: Path) -> None:
-    settings = trained_with(find_model(model))
+    settings = training_record(find_model(model))["settings"]
     assert (settings["seed"], settings["window_seconds"]) == (0, 20.0)
-    assert trained_with(find_model("pocket")) == {}
+    assert training_record(find_model("pocket")) == {"settings": {}, "contents": []}
     copy = Path(shutil.copytree(model, tmp_path / "copy"))
     source = find_model(copy)
-    (copy / "training.json").write_text("[]")
-    with pytest.raises(ModelError, match=r"training\.json is damaged"):
-        trained_with(source)
+    for damage in ("[]", "{", '{"settings": 3}'):
+        (copy / "training.json").write_text(damage)
+        with pytest.raises(ModelError, match=r"training\.json is damaged"):
+            training_record(source)
+
+
+def test_files_that_the_model_was_trained_on_are_told_by_their_content(
+    model: Path, clips: Path, cache: Path, tmp_path: Path, measured: Evaluation
+) -> None:
+    assert measured.seen_in_training == 0
+    shutil.copy(clips / "red" / "red1.avi", tmp_path / "renamed.avi")
+    test = [*examples_of(clips, 3, 4), Example(tmp_path / "renamed.avi", "red", "renamed")]
+    asked = evaluator(model, cache)
+    said: list[str] = []
+    asked.report.say = said.append  # type: ignore[method-assign]
+    assert asked.evaluate(test).seen_in_training == 3
+    assert [line.startswith("warning: the model was trained on 3 of these 5 files") for line in said] == [True]
 
 
 # The cache

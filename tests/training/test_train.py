@@ -15,7 +15,7 @@ import torch
 from safetensors.numpy import load_file
 
 from tristream.fusion.classify import ModelClassifier
-from tristream.fusion.folder import read_manifest
+from tristream.fusion.folder import read_manifest, sha256_of
 from tristream.fusion.model import open_model
 from tristream.fusion.source import find_model
 from tristream.streams.errors import UsageError
@@ -170,6 +170,8 @@ def test_it_tells_how_it_was_trained_but_no_name_of_a_file(whole: Trained, clips
     assert record["settings"]["window_seconds"] == 36.0
     assert record["recipe"]["sequence"]["fit"]["epochs"] == 2
     assert (record["files"], record["validated_on"], record["left_out"]) == (8, 2, 0)
+    learnt = [sha256_of(each.path) for each in examples_of(clips, 0, 1, 2, 3)]
+    assert record["contents"] == sorted(digest[:16] for digest in learnt)
     assert not [path.name for path in whole.folder.iterdir() if str(clips).encode() in path.read_bytes()]
 
 
