@@ -118,7 +118,7 @@ def train_video(
     timeout: Annotated[float, typer.Option(help="Seconds a file may take.")] = 3600.0,
     cache: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where step features are kept.", show_default="~/.cache/tristream"),
+        typer.Option(metavar="DIR", help="Where step features are kept.", show_default="~/.cache/tristream/features"),
     ] = None,
     cache_size: Annotated[float, typer.Option(metavar="GB", help="How much the cache may hold.")] = 50.0,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep step features for this training only.")] = False,

@@ -17,6 +17,7 @@ def model_card(source: ModelSource, recipe: Recipe, settings: TrainSettings, tra
         if name.startswith("validation") and isinstance(value, float)
     )
     unread = f" {left_out} files could not be read and were left out." if left_out else ""
+    curves = "\n![how the training went](curves.png)\n" if "curves.png" in training.files else ""
     return f"""# {source.name}
 
 A video embedding and classifier, trained by `train-video` with the recipe `{recipe.name}`, seed {settings.seed}, on
@@ -34,9 +35,7 @@ Measured on a validation part of the training files; they chose the number of ep
 | figure | value |
 | --- | --- |
 {figures}
-
-![how the training went](curves.png)
-"""
+{curves}"""
 
 
 def _origin(file: bool, hub: str) -> str:

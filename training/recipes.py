@@ -96,7 +96,7 @@ TKACHENKO_RECIPE = Recipe(
     "svm",
     {
         "temporal": CNNTraining(_FROM_SCRATCH, steps_per_clip=4),
-        "audio": CNNTraining(_FROM_SCRATCH, steps_per_clip=4),
+        "audio": CNNTraining(_FROM_SCRATCH, steps_per_clip=8),
         # Three Inception blocks were fine-tuned without gain (V.B); --fine-tune N asks for it.
         "spatial": CNNTraining(FitConfig(OptimiserConfig(learning_rate=1e-3), epochs=10, stop_after=3), 8, 0.5),
     },

@@ -23,6 +23,7 @@ TRAINING = Training(
     classes=("archery", "diving"),
     trained_on="120 files of 2 classes",
     metrics={"validation_top1": 0.87654, "validation_clips": 24, "recipe": "tkachenko2018"},
+    files={"curves.png": b""},
 )
 
 
@@ -41,7 +42,8 @@ def test_it_names_the_facts() -> None:
 
 
 def test_it_says_how_many_files_were_left_out() -> None:
-    training = replace(TRAINING, metrics={})
+    training = replace(TRAINING, metrics={}, files={})
+    assert "curves.png" not in model_card(SOURCE, TKACHENKO_RECIPE, TrainSettings(), training, left_out=3)
     assert "3 files could not be read and were left out." in model_card(
         SOURCE, TKACHENKO_RECIPE, TrainSettings(), training, left_out=3
     )

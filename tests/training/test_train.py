@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from tristream.fusion.classify import ModelClassifier
 from tristream.fusion.folder import read_manifest, sha256_of
 from tristream.fusion.model import open_model
-from tristream.fusion.source import find_model
+from tristream.fusion.source import Overrides, find_model
 from tristream.streams.errors import UsageError
 from tristream.training import extraction, train
 from tristream.training.cache import FeatureCache
@@ -25,6 +25,7 @@ from tristream.training.checkpoint import Checkpoint
 from tristream.training.evaluate import Evaluator
 from tristream.training.extraction import Extracted, extract
 from tristream.training.reporting import Report
+from tristream.training.setup import set_up
 from tristream.training.train import Trained, Trainer
 
 sys.path.append(str(Path(__file__).parent))
@@ -142,6 +143,18 @@ def test_pictures_that_differ_by_class_are_told_apart(clips: Path, cache: Path, 
 
 
 # The model folder
+
+
+def test_where_no_network_is_to_be_trained_the_fusion_is(clips: Path, cache: Path, tmp_path: Path) -> None:
+    overrides = Overrides(streams=("spatial",), backbone="test_resnet", recurrent="mean")
+    train = examples_of(clips, 0, 1, 2, 3)
+    trainer = set_up(train, "tkachenko2018", overrides, quick(cache), tmp_path / "model", untrained=True)
+    trained = trainer.run()
+    assert trained.histories == ()
+    assert not (trained.folder / "curves.png").exists()
+    assert "curves.png" not in (trained.folder / "README.md").read_text()
+    evaluation = Evaluator(find_model(trained.folder), quick(cache), FeatureCache(cache)).evaluate(train)
+    assert evaluation.metrics.top1 > 0.9
 
 
 def test_the_folder_holds_all_that_a_reader_needs(whole: Trained) -> None:
