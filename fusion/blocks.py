@@ -16,6 +16,9 @@ from tristream.streams.errors import UsageError
 Dims = Mapping[Any, int]  # stream -> D_s, in the order the vectors are joined; Any, as Mapping[StreamName, int] is not
 # a Mapping[str, int] and the one stream of an estimator without dims has no StreamName
 Floats = NDArray[np.float64]
+# A dimension that varies less than this share of its block's size does not vary: what is left is rounding, as of
+# features kept in float16, and dividing by it would make scores of it.
+FLAT = 1e-3
 
 
 def checked_dims(dims: Dims | None, width: int) -> dict[str, int]:
@@ -73,14 +76,15 @@ class Standardiser:
     def fit(cls, X: Floats, dims: Dims, weights: Floats | None = None) -> "Standardiser":
         """What standardises `X` (N, D) to deviations of the streams' weights (S,), 1 if None.
 
-        A dimension without variance, or a stream that no clip has, keeps its scale.
+        A dimension that hardly varies, or a stream that no clip has, keeps its scale.
         """
         mean, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
         present = presence(X, dims)
         for index, block in enumerate(blocks_of(dims)):
             if present[:, index].any():
                 scaler = StandardScaler().fit(X[present[:, index], block])
-                mean[block], scale[block] = scaler.mean_, scaler.scale_
+                flat = scaler.scale_ < FLAT * np.sqrt(np.mean(X[present[:, index], block] ** 2))
+                mean[block], scale[block] = scaler.mean_, np.where(flat, 1.0, scaler.scale_)
             if weights is not None:
                 scale[block] /= weights[index]
         return cls(mean, scale, dims)

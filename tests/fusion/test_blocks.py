@@ -27,6 +27,16 @@ def test_mean_and_deviation_are_of_the_clips_that_have_the_stream() -> None:
     np.testing.assert_allclose(standardised[[0, 2], 3:], [[-1, -1], [1, 1]])
 
 
+def test_rounding_is_no_variance() -> None:
+    """The same sound on every clip, read from the cache and from the files: its scores stay what they were."""
+    generator = np.random.default_rng(0)
+    sounds = np.tile(generator.normal(size=(1, 5)), (20, 1)) + 1e-5 * generator.normal(size=(20, 5))
+    fitted = Standardiser.fit(sounds, {"audio": 5})
+    np.testing.assert_array_equal(fitted.scale, 1.0)
+    again = fitted.apply(sounds + 1e-4 * generator.normal(size=(20, 5)))
+    assert np.abs(again).max() < 1e-3
+
+
 def test_a_stream_that_no_clip_has_keeps_its_scale() -> None:
     fitted = Standardiser.fit(np.hstack([X[:, :3], np.zeros((3, 2))]), DIMS)
     np.testing.assert_array_equal(fitted.mean[3:], 0.0)
