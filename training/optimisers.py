@@ -32,7 +32,7 @@ def make_decay(optimiser: Optimizer, config: OptimiserConfig) -> LambdaLR | None
 
 # A validation loss that falls by less counts as one that stands still (Keras's `min_delta`, there 1e-4): those of
 # small sets fall by less for a hundred epochs, for nothing.
-LEAST_FALL = 1e-3
+LEAST_FALL = 2e-3
 
 
 class Plateau:

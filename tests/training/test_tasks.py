@@ -163,8 +163,9 @@ def test_multiplications_are_in_bfloat16_only_where_that_is_asked_for(cache: Fea
     with closing(task.batches(np.random.default_rng(0))) as batches:
         loss, _ = task.loss(next(batches))
     loss.backward()
-    task.validate()
     assert set(seen) == {dtype}
+    task.validate()
+    assert seen[-1] == torch.float32  # as clips are embedded
     assert loss.dtype == torch.float32
     assert {each.grad.dtype for each in task.network.parameters() if each.grad is not None} == {torch.float32}
     assert not torch.is_autocast_enabled("cpu")
