@@ -34,22 +34,6 @@ def checked_dims(dims: Dims | None, width: int) -> dict[str, int]:
     return {str(stream): int(size) for stream, size in dims.items()}
 
 
-def checked_weights(weights: Mapping[Any, float] | None, dims: Dims) -> Floats:
-    """How much each stream counts (S,), in the order of `dims`; 1 where nothing is said of it.
-
-    Raises:
-        UsageError: a weight of a stream that is not there, or that is not positive.
-    """
-    given = dict(weights or {})
-    if unknown := [stream for stream in given if stream not in dims]:
-        raise UsageError(
-            f"stream_weights names {unknown[0]!r}, which is none of the streams {', '.join(map(str, dims))}"
-        )
-    if wrong := [(stream, weight) for stream, weight in given.items() if not 0 < weight < np.inf]:
-        raise UsageError(f"stream_weights must be positive numbers, got {wrong[0][1]} for {wrong[0][0]!r}")
-    return np.array([given.get(stream, 1.0) for stream in dims], np.float64)
-
-
 def blocks_of(dims: Dims) -> list[slice]:
     """Where each stream's vector stands, in the order of `dims`."""
     ends = np.cumsum(list(dims.values())).tolist()
@@ -63,7 +47,7 @@ def presence(X: Floats, dims: Dims) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, eq=False)
 class Standardiser:
-    """Mean and deviation (D,) of each dimension over the clips that have its stream, the latter over its weight.
+    """Mean and deviation (D,) of each dimension over the clips that have its stream.
 
     An absent stream is set to its mean (DESIGN.md, Missing audio is normal): exactly 0, once standardised.
     """
@@ -73,11 +57,8 @@ class Standardiser:
     dims: Dims
 
     @classmethod
-    def fit(cls, X: Floats, dims: Dims, weights: Floats | None = None) -> "Standardiser":
-        """What standardises `X` (N, D) to deviations of the streams' weights (S,), 1 if None.
-
-        A dimension that hardly varies, or a stream that no clip has, keeps its scale.
-        """
+    def fit(cls, X: Floats, dims: Dims) -> "Standardiser":
+        """What standardises `X` (N, D); a dimension that hardly varies, or a stream no clip has, keeps its scale."""
         mean, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
         present = presence(X, dims)
         for index, block in enumerate(blocks_of(dims)):
@@ -85,8 +66,6 @@ class Standardiser:
                 scaler = StandardScaler().fit(X[present[:, index], block])
                 flat = scaler.scale_ < FLAT * np.sqrt(np.mean(X[present[:, index], block] ** 2))
                 mean[block], scale[block] = scaler.mean_, np.where(flat, 1.0, scaler.scale_)
-            if weights is not None:
-                scale[block] /= weights[index]
         return cls(mean, scale, dims)
 
     def apply(self, X: Floats) -> Floats:
@@ -98,12 +77,9 @@ class Standardiser:
         return standardised
 
 
-def sharing(present: NDArray[np.bool_], weights: Floats | None = None) -> Floats:
-    """Each stream's part (N, S) in what a whole row is given: by the weights of those it has, or of all if none.
-
-    Weights (S,) are equal if None.
-    """
-    having = (present | ~present.any(axis=1, keepdims=True)) * (1.0 if weights is None else weights)
+def sharing(present: NDArray[np.bool_]) -> Floats:
+    """Each stream's part (N, S) in what a whole row is given: equal among those it has, or all if it has none."""
+    having = present | ~present.any(axis=1, keepdims=True)
     parts: Floats = having / having.sum(axis=1, keepdims=True)
     return parts
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from tristream.fusion.classifier import Classifier, read_classifier
 from tristream.fusion.embedding import ClipEmbedding, VideoEmbedding
-from tristream.fusion.linear import LinearFusion
 from tristream.fusion.source import ModelSource, find_model
 from tristream.streams.config import StreamName
 from tristream.streams.errors import ModelError, UsageError
@@ -73,12 +72,6 @@ class ModelClassifier:
         self._classifier: Classifier | None = None
         if self.kind != VOTES:
             self._classifier = read_classifier(self.kind, _read(source.classifier_path), dims, source.classes)
-
-    @property
-    def stream_weights(self) -> dict[StreamName, float]:
-        """How much each stream counts in its fusion; 1 where it is none."""
-        weights = self._classifier.weights_ if isinstance(self._classifier, LinearFusion) else np.ones(len(self._dims))
-        return dict(zip(self._dims, weights.tolist(), strict=True))
 
     def of(self, results: Sequence[ClipEmbedding | VideoEmbedding]) -> list[Verdict]:
         """What it says of clips, or of whole videos.

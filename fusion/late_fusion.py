@@ -25,9 +25,9 @@ class LateFusion(LinearFusion):
     the classes' shares among those clips give way to their shares among all (Saerens et al. 2002), so that a class
     which never has the stream keeps its share, whatever the stream's vector.
 
-    The mean is weighted by `stream_weights`. The score of a class is its mean probability less 1/K. A mean of
-    probabilities is less sure than it may be (Gneiting & Ranjan 2013): the temperature, of its logarithm, is fitted
-    and comes out under 1. Arguments are those of `FusionSVM`.
+    The score of a class is its mean probability less 1/K. A mean of probabilities is less sure than it may be
+    (Gneiting & Ranjan 2013): the temperature, of its logarithm, is fitted and comes out under 1. Arguments are
+    those of `FusionSVM`.
 
     Attributes:
         classes_, dims_: as of `FusionSVM`.
@@ -74,9 +74,8 @@ class LateFusion(LinearFusion):
     def contributions(self, X: ArrayLike) -> Floats:
         """Each stream's share (N, S, K) of each class's score; its sum over the streams is the score, bit for bit.
 
-        The share is (p - 1/K) · w, of a stream's probability p and its part w in the weights of the streams that a
-        row has: nothing from a stream that cannot tell, or is absent. A row without streams has the prior's score,
-        shared by all.
+        The share is (p - 1/K) / n, of a stream's probability p and the n streams that a row has: nothing from a
+        stream that cannot tell, or is absent. A row without streams has the prior's score, shared by all.
         """
         embeddings = self._checked(X)
         standardised, present = self.standardiser_.apply(embeddings), presence(embeddings, self.dims_)
@@ -87,7 +86,7 @@ class LateFusion(LinearFusion):
                 logits = standardised[rows, block] @ self.coef_[known, block].T + self.intercept_[stream, known]
                 told = said[:, stream]  # (N, K), of the same memory
                 told[np.ix_(rows, known)] = softmax(logits, axis=1) * self.prior_[known].sum()
-        shares: Floats = (said - 1 / len(self.classes_)) * sharing(present, self.weights_)[:, :, None]
+        shares: Floats = (said - 1 / len(self.classes_)) * sharing(present)[:, :, None]
         return opposed(shares[:, :, 1:]) if len(self.classes_) == 2 else shares
 
     def logits(self, X: ArrayLike) -> Floats:
@@ -108,9 +107,8 @@ class LateFusion(LinearFusion):
         """
         names, width = checked_classes(classes), width_of(dims)
         by_stream = (len(dims), len(names))
-        shapes = {"mean": (width,), "scale": (width,), "weights": (len(dims),), "coef": (len(names), width)}
-        shapes |= {"intercept": by_stream, "temperature": (), "prior": (len(names),), "known": by_stream}
-        values = checked_arrays(arrays, shapes)
+        shapes = {"mean": (width,), "scale": (width,), "coef": (len(names), width), "intercept": by_stream}
+        values = checked_arrays(arrays, shapes | {"temperature": (), "prior": (len(names),), "known": by_stream})
         fusion = cls(dims=dict(dims))
         fusion._restore(values, names, checked_dims(dims, width))
         fusion.prior_, fusion.known_ = values["prior"], values["known"] != 0

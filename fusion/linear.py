@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from tristream.fusion.blocks import Dims, Floats, Standardiser, checked_dims, checked_weights, linear_shares, presence
+from tristream.fusion.blocks import Dims, Floats, Standardiser, checked_dims, linear_shares, presence
 from tristream.fusion.calibration import Labels, cross_validated_temperature, fit_temperature
 from tristream.fusion.reading import Arrays, Reading, checked_arrays, checked_classes, width_of
 from tristream.streams.errors import UsageError
@@ -27,16 +27,9 @@ class LinearFusion(ClassifierMixin, Reading, BaseEstimator):  # type: ignore[mis
     weights_: Floats
 
     def __init__(
-        self,
-        *,
-        dims: Dims | None = None,
-        stream_weights: Mapping[Any, float] | None = None,
-        alpha: float = 1e-2,
-        calibration_folds: int = 5,
-        random_state: Any = 0,
+        self, *, dims: Dims | None = None, alpha: float = 1e-2, calibration_folds: int = 5, random_state: Any = 0
     ) -> None:
         self.dims = dims
-        self.stream_weights = stream_weights
         self.alpha = alpha
         self.calibration_folds = calibration_folds
         self.random_state = random_state
@@ -52,7 +45,7 @@ class LinearFusion(ClassifierMixin, Reading, BaseEstimator):  # type: ignore[mis
         """
         embeddings, labels = self._begin(X, y)
         self.temperature_ = cross_validated_temperature(self, embeddings, labels, groups)
-        self.standardiser_ = Standardiser.fit(embeddings, self.dims_, self.weights_)
+        self.standardiser_ = Standardiser.fit(embeddings, self.dims_)
         coef, intercept = self._solve(self.standardiser_.apply(embeddings), labels)
         self.coef_ = np.where(np.abs(coef) < ROUNDING, 0.0, coef)
         self.intercept_ = np.where(np.abs(intercept) < ROUNDING, 0.0, intercept)
@@ -84,15 +77,11 @@ class LinearFusion(ClassifierMixin, Reading, BaseEstimator):  # type: ignore[mis
         return self
 
     def to_arrays(self) -> dict[str, Any]:
-        """What was fitted, but the classes.
-
-        mean, scale (D,), weights (S,), coef (K | 1, D), intercept (K | 1,), temperature ().
-        """
+        """What was fitted, but the classes: mean, scale (D,), coef (K | 1, D), intercept (K | 1,), temperature ()."""
         check_is_fitted(self)
         return {
             "mean": self.standardiser_.mean,
             "scale": self.standardiser_.scale,
-            "weights": self.weights_,
             "coef": self.coef_,
             "intercept": self.intercept_,
             "temperature": np.array(self.temperature_),
@@ -107,8 +96,7 @@ class LinearFusion(ClassifierMixin, Reading, BaseEstimator):  # type: ignore[mis
         """
         names, width = checked_classes(classes), width_of(dims)
         rows = 1 if len(names) == 2 else len(names)
-        shapes = {"mean": (width,), "scale": (width,), "weights": (len(dims),), "coef": (rows, width)}
-        shapes |= {"intercept": (rows,), "temperature": ()}
+        shapes = {"mean": (width,), "scale": (width,), "coef": (rows, width), "intercept": (rows,), "temperature": ()}
         fusion = cls(dims=dict(dims))
         fusion._restore(checked_arrays(arrays, shapes), names, checked_dims(dims, width))
         return fusion
@@ -117,7 +105,7 @@ class LinearFusion(ClassifierMixin, Reading, BaseEstimator):  # type: ignore[mis
         """Set what `fit` sets, of checked arrays."""
         self.classes_, self.dims_, self.n_features_in_ = classes, dims, len(values["mean"])
         self.standardiser_ = Standardiser(values["mean"], values["scale"], dims)
-        self.coef_, self.intercept_, self.weights_ = values["coef"], values["intercept"], values["weights"]
+        self.coef_, self.intercept_ = values["coef"], values["intercept"]
         self.temperature_ = float(values["temperature"])
 
     def _solve(self, X: Floats, labels: Labels) -> tuple[Floats, Floats]:
@@ -125,7 +113,7 @@ class LinearFusion(ClassifierMixin, Reading, BaseEstimator):  # type: ignore[mis
         raise NotImplementedError
 
     def _begin(self, X: ArrayLike, y: ArrayLike) -> tuple[Floats, Labels]:
-        """Check what `fit` got, and set `classes_`, `dims_` and `weights_`."""
+        """Check what `fit` got, and set `classes_` and `dims_`."""
         embeddings: Floats
         embeddings, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
@@ -134,7 +122,6 @@ class LinearFusion(ClassifierMixin, Reading, BaseEstimator):  # type: ignore[mis
         if self.calibration_folds < 0:
             raise UsageError(f"calibration_folds must be at least 0 (no calibration), got {self.calibration_folds}")
         self.dims_ = checked_dims(self.dims, embeddings.shape[1])
-        self.weights_ = checked_weights(self.stream_weights, self.dims_)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise UsageError(

@@ -14,7 +14,11 @@ TOLERANCE = 1e-3  # of a margin of 1; 1e-4 would lower the objective by under 0.
 
 
 class FusionSVM(LinearFusion):
-    """A linear SVM on the joined embedding (Tkachenko 2018, IV.G, V.D), one class against the rest.
+    """A linear SVM on the joined embedding (Tkachenko 2018, IV.G, V.D), with the multi-class hinge loss.
+
+    The paper does not say how two classes become many. Crammer & Singer's (2001) loss asks of the scores what is
+    done with them, that the right class has the highest; of one SVM a class against the rest none is asked where it
+    stands to the others. On clips of UCF101 that the encoders had not learnt from it was right more often.
 
     A scikit-learn classifier of embeddings (N, D), which hold the stream vectors side by side. Each dimension is
     standardised over the clips that have its stream. A stream that is absent from a clip is a block of zeros; it
@@ -24,12 +28,10 @@ class FusionSVM(LinearFusion):
     presence, as the scores of classes that have the stream vary and those of the others do not; so compare the
     accuracy of a stream that some classes lack with what presence alone would reach.
 
-    A thousand clips of 3072 dimensions and 6 classes take seconds; 10,000 clips take about 10 s a class, on one core.
+    2,000 clips of 3072 dimensions and 40 classes take 2 s on one core, and time goes with clips times classes.
 
     Args:
         dims: stream -> length, in the order they are joined; one stream `embedding` if None.
-        stream_weights: stream -> deviation of its standardised dimensions, 1 where nothing is said: a stream of a
-            smaller one needs larger weights for the same say, which L2 makes dear.
         alpha: weight of L2, as in SGDClassifier: alpha / 2 ||w||² + mean hinge loss. The paper's is 1e-2.
         calibration_folds: of the cross-validation that fits the temperature of `predict_proba`. Fewer than 2, or a
             class of a single clip (or group, where they are given): temperature 1, until `calibrate`.
@@ -38,7 +40,6 @@ class FusionSVM(LinearFusion):
     Attributes:
         classes_: (K,) sorted.
         dims_: the streams and their lengths.
-        weights_: (S,) the streams' weights, in the order of `dims_`.
         coef_, intercept_: weights (K, D) of the standardised dimensions and (K,); (1, D) and (1,) for two classes.
         temperature_: what the scores are divided by before the softmax.
     """
@@ -46,6 +47,7 @@ class FusionSVM(LinearFusion):
     def _solve(self, X: Floats, labels: Labels) -> tuple[Floats, Floats]:
         solver = LinearSVC(
             loss="hinge",
+            multi_class="crammer_singer" if labels.max() > 1 else "ovr",  # the same of two classes
             C=1 / (self.alpha * len(X)),  # its objective is ||w||² / 2 + C · the sum of the losses
             tol=TOLERANCE,
             max_iter=max(FEWEST_PASSES, MAX_VISITS // len(X)),

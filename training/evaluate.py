@@ -161,7 +161,7 @@ class Evaluator:
                 return np.stack([verdict.probabilities for verdict in verdicts])
             columns = np.concatenate([np.arange(sum(dims.values()))[slice_of(dims, stream)] for stream in chosen])
             own = {stream: size for stream, size in dims.items() if stream in chosen}
-            fusion = new_fusion(self.classifier.kind, own, self.settings.seed, self.classifier.stream_weights)
+            fusion = new_fusion(self.classifier.kind, own, self.settings.seed)
             X = np.stack([result.vector for result in known])[:, columns]
             fusion.fit(X, np.array(classes)[train_labels], [example.group for example in learnt])
             scores: NDArray[np.float64] = fusion.predict_proba(np.stack([each.vector for each in results])[:, columns])
