@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tristream.fusion.classifier import Classifier, read_classifier
 from tristream.fusion.embedding import ClipEmbedding, VideoEmbedding
+from tristream.fusion.linear import LinearFusion
 from tristream.fusion.source import ModelSource, find_model
 from tristream.streams.config import StreamName
 from tristream.streams.errors import ModelError, UsageError
@@ -72,6 +73,11 @@ class ModelClassifier:
         self._classifier: Classifier | None = None
         if self.kind != VOTES:
             self._classifier = read_classifier(self.kind, _read(source.classifier_path), dims, source.classes)
+
+    @property
+    def temperature(self) -> float:
+        """What a fusion's scores are divided by before the softmax; 1 where it is none."""
+        return self._classifier.temperature_ if isinstance(self._classifier, LinearFusion) else 1.0
 
     def of(self, results: Sequence[ClipEmbedding | VideoEmbedding]) -> list[Verdict]:
         """What it says of clips, or of whole videos.

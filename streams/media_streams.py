@@ -85,6 +85,9 @@ def refuse_excess(path: Path, container: Any, video: Any, audio: Any) -> None:
     if len(container.streams) > MAX_STREAMS:
         raise MediaError(f"{path} has more than {MAX_STREAMS} streams: not decoded")
     if video is None and audio is None:
+        others = {best_stream(container, kind) and kind for kind in ("video", "audio")} - {None}
+        if others:
+            raise MediaError(f"{path} holds {others.pop()} only, which the streams that were asked for do not take")
         raise MediaError(f"{path} has no video or audio stream that can be decoded")
     if video is None and (excess := sound_excess(audio)):
         raise MediaError(f"{path} has sound of {excess}: not decoded")

@@ -97,6 +97,7 @@ def evaluate_video(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from tristream.fusion.batch import cores
     from tristream.fusion.classify import find_classifying_model
+    from tristream.streams.errors import UsageError
     from tristream.tools.evaluation_files import check_free, write_files
     from tristream.tools.evaluation_report import print_evaluation, print_sweep
     from tristream.tools.training_report import say_notes, training_report
@@ -107,6 +108,8 @@ def evaluate_video(
     from tristream.training.splits import train_and_test
     from tristream.training.sweep import check_sweepable, sweep_recurrent
 
+    if epochs is not None and not sweep:
+        raise UsageError("--epochs is for the encoders of --sweep")
     source = find_classifying_model(model)
     if sweep:
         check_sweepable(source)

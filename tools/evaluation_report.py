@@ -40,9 +40,10 @@ def print_evaluation(evaluation: Evaluation, *, to_stderr: bool = False) -> None
 def _classes(evaluation: Evaluation) -> Table:
     metrics = evaluation.metrics
     order = [index for index, value in enumerate(metrics.per_class) if value is not None]
+    title = "classes"
     if len(order) > CLASSES_SHOWN:
         order = sorted(order, key=lambda index: metrics.per_class[index] or 0.0)[:CLASSES_SHOWN]
-    title = "classes" if len(order) == len(evaluation.classes) else f"the {len(order)} worst classes"
+        title = f"the {CLASSES_SHOWN} worst classes"
     table = Table(title=title, title_justify="left")
     table.add_column("class")
     for column in ("clips", "right"):

@@ -86,8 +86,8 @@ class Evaluator:
         classes = self.classifier.classes
         if strange := sorted({example.label for example in test} - set(classes)):
             raise UsageError(f"the model knows no class {strange[0]!r}; it knows {', '.join(classes)}")
-        if train is not None and not {example.label for example in train} & set(classes):
-            raise UsageError("the training part has no class that the model knows, so nothing can be fitted anew")
+        if train is not None and len({example.label for example in train} & set(classes)) < 2:
+            raise UsageError("the training part has not two classes that the model knows: nothing can be fitted anew")
         examples, results = self._embed(test)
         seen = self._seen(examples)
         labels = np.array([classes.index(example.label) for example in examples], np.intp)
@@ -163,8 +163,12 @@ class Evaluator:
             own = {stream: size for stream, size in dims.items() if stream in chosen}
             fusion = new_fusion(self.classifier.kind, own, self.settings.seed)
             X = np.stack([result.vector for result in known])[:, columns]
-            fusion.fit(X, np.array(classes)[train_labels], [example.group for example in learnt])
-            scores: NDArray[np.float64] = fusion.predict_proba(np.stack([each.vector for each in results])[:, columns])
+            fusion.fit(X, np.array(classes)[train_labels])
+            # Of the clips that the encoders learnt from none can tell how sure a score is; the model's own is near.
+            fusion.temperature_ = self.classifier.temperature
+            scores = np.zeros((len(results), len(classes)))
+            told = fusion.predict_proba(np.stack([each.vector for each in results])[:, columns])
+            scores[:, [classes.index(name) for name in fusion.classes_]] = told
             return scores
 
         if len(streams) > 1 and self.classifier.kind not in FUSIONS:

@@ -7,18 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tristream.fusion.source import ModelSource
 from tristream.fusion.svm import FusionSVM
-from tristream.streams.config import RecurrentConfig, SpatialConfig
+from tristream.streams.config import RecurrentConfig, SpatialConfig, to_json
 from tristream.streams.errors import UsageError
+from tristream.training.cache import key_of
 from tristream.training.clipset import ClipSet, clip_set
 from tristream.training.evaluate import Evaluator
 from tristream.training.examples import Example
 from tristream.training.extraction import Wanted, extract, make_job
 from tristream.training.metrics import measure
-from tristream.training.recipes import TKACHENKO_RECIPE
-from tristream.training.sequence_stage import SequenceStage, TrainedEncoder
+from tristream.training.recipes import TKACHENKO_RECIPE, Recipe
+from tristream.training.sequence_stage import SequenceStage
 from tristream.training.splits import part_off
 
 
@@ -49,6 +51,7 @@ def _one_way(cell: str, units: int) -> RecurrentConfig:
 
 
 SVM_ROW = "S. BiGRU + SVM"  # the encoder of the row marked (*), under a linear SVM in place of the softmax
+FIGURES = "figures"  # of an encoder, the name under which the cache keeps them
 ATTENTION_HEADS = 8  # the paper has no number; Vaswani et al. 2017 have 8
 
 # The rows of the table: name, encoder, top-1 and top-5 in percent.
@@ -81,7 +84,8 @@ def sweep_recurrent(
     """Train each encoder of Table I on the training part's spatial features, and measure it on the test part.
 
     Epochs are chosen on a validation part of the training part, never on the test part. Clips of classes that the
-    model does not know are left out.
+    model does not know are left out. What an encoder got is kept in the cache, so that a sweep that was stopped goes
+    on with the next.
 
     Raises:
         UsageError: as `check_sweepable`.
@@ -101,32 +105,26 @@ def sweep_recurrent(
         readable = [each for each in examples if str(each.path) in extracted.keys and each.label in classes]
         return clip_set(readable, classes, extracted, evaluator.cache, evaluator.windows, only.config.sampling)
 
-    report = evaluator.report
     learn, held_out = (clips(part) for part in part_off(train, settings.validation_share, settings.seed))
     tested = clips(test)
+    recipe = settings.of_recipe(TKACHENKO_RECIPE)
+    facts = {
+        "clips": [[(clip.key, clip.label) for clip in each.of("spatial")] for each in (learn, held_out, tested)],
+        "recipe": to_json(recipe.sequence),
+        "settings": [settings.seed, job.dtype_name],
+    }
     results = []
-    trained: dict[RecurrentConfig, tuple[TrainedEncoder, float]] = {}
     for name, config, top1, top5 in TABLE_I[rows]:
-        if config not in trained:
-            began = time.monotonic()
-            report.say(f"{name}, {config.hidden} units")
+        key = key_of(sweep=facts, encoder=to_json(config))
+        if not evaluator.cache.has(key):
+            evaluator.report.say(f"{name}, {config.hidden} units")
             changed = replace(only, config=replace(only.config, spatial=replace(spatial, recurrent=config)))
-            with tempfile.TemporaryDirectory() as work:
-                stage = SequenceStage(
-                    changed,
-                    "spatial",
-                    settings.of_recipe(TKACHENKO_RECIPE),
-                    settings,
-                    classes,
-                    evaluator.cache,
-                    Path(work),
-                    report,
-                )
-                trained[config] = stage.train(learn, held_out), time.monotonic() - began
-        encoder, seconds = trained[config]
-        ours = _measured(encoder, [learn, held_out], tested, classes, svm=name == SVM_ROW)
-        parameters = sum(each.numel() for each in encoder.final.encoder.parameters() if each.requires_grad)
-        results.append(SweepRow(name, config.hidden, *ours, top1, top5, parameters, seconds))
+            figures = _trained(changed, recipe, evaluator, classes, (learn, held_out, tested))
+            evaluator.cache.write_arrays(key, {FIGURES: figures}, {})
+        kept = evaluator.cache.read_arrays(key)[0][FIGURES].tolist()
+        own_top1, own_top5, svm_top1, svm_top5, parameters, seconds = kept
+        ours = (svm_top1, svm_top5) if name == SVM_ROW else (own_top1, own_top5)
+        results.append(SweepRow(name, config.hidden, *ours, top1, top5, int(parameters), seconds))
     return tuple(results)
 
 
@@ -144,15 +142,32 @@ def check_sweepable(source: ModelSource) -> SpatialConfig:
     return spatial
 
 
-def _measured(
-    encoder: TrainedEncoder, known: Sequence[ClipSet], tested: ClipSet, classes: Sequence[str], *, svm: bool
-) -> tuple[float, float]:
-    """Top-1 and top-5 on the test clips, by the encoder's own softmax or a linear SVM on its vectors."""
+def _trained(
+    source: ModelSource,
+    recipe: Recipe,
+    evaluator: Evaluator,
+    classes: tuple[str, ...],
+    clips: tuple[ClipSet, ClipSet, ClipSet],
+) -> NDArray[np.float64]:
+    """An encoder trained on the first of the clips, validated on the second and measured on the third.
+
+    Top-1 and top-5 by its own softmax and by a linear SVM on its vectors, its parameters, the seconds it took: (6,).
+    """
+    learn, held_out, tested = clips
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as work:
+        stage = SequenceStage(
+            source, "spatial", recipe, evaluator.settings, classes, evaluator.cache, Path(work), evaluator.report
+        )
+        encoder = stage.train(learn, held_out)
+    seconds = time.monotonic() - began
+    known = [clip for each in (learn, held_out) for clip in each.of("spatial")]
+    svm = FusionSVM(calibration_folds=0)
+    svm.fit(encoder.encode(known, final=True).vectors, [clip.label for clip in known])
     made = encoder.encode(tested.of("spatial"), final=True)
-    scores = made.probabilities.astype(np.float64)
-    if svm:
-        X = np.concatenate([encoder.encode(each.of("spatial"), final=True).vectors for each in known])
-        y = np.concatenate([[clip.label for clip in each.of("spatial")] for each in known])
-        scores = FusionSVM(calibration_folds=0).fit(X, y).predict_proba(made.vectors)
-    metrics = measure([clip.label for clip in tested.of("spatial")], scores, classes)
-    return metrics.top1, metrics.top5
+    figures: list[float] = []
+    for scores in (made.probabilities.astype(np.float64), svm.predict_proba(made.vectors)):
+        metrics = measure([clip.label for clip in tested.of("spatial")], scores, classes)
+        figures += [metrics.top1, metrics.top5]
+    parameters = sum(each.numel() for each in encoder.final.encoder.parameters() if each.requires_grad)
+    return np.array([*figures, parameters, seconds], np.float64)

@@ -253,7 +253,10 @@ class Trainer:
         contents = {"contents": sorted(sha256_of(path)[:CONTENT_DIGITS] for path in learnt)}
         facts = self._facts()
         counts = {"files": len(self.train), "left_out": len(self._left_out), "validated_on": len(self._held_out)}
-        return {name: facts[name] for name in ("recipe", "settings")} | counts | contents
+        recipe = {
+            name: fact for name, fact in facts["recipe"].items() if name != "architecture"
+        }  # which may be changed
+        return {"recipe": recipe} | {name: facts[name] for name in ("model", "weights", "settings")} | counts | contents
 
 
 def parts_to_train(source: ModelSource, recipe: Recipe) -> tuple[str, ...]:

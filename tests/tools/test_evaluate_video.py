@@ -195,6 +195,7 @@ def test_the_sweep_stands_beside_the_papers_figures(
         (["MODEL", "DATA", "--window", "0"], "window must be"),
         (["MODEL", "DATA", "--seed", "-1"], "--seed"),
         (["MODEL", "DATA", "--sweep", "audio"], "--sweep"),
+        (["MODEL", "DATA", "--epochs", "3"], "--epochs is for the encoders of --sweep"),
         (["MODEL", "DATA", "-o", "old"], "confusion.csv is there already: --overwrite replaces it, or write elsewhere"),
         (["MODEL", "DATA", "-o", "one.csv"], "one.csv is a file: -o names a folder"),
         (["MODEL", "DATA", "--json", "one.csv"], "one.csv is there already: --overwrite replaces it"),

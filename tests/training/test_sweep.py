@@ -75,6 +75,12 @@ def test_encoders_are_trained_and_measured_on_features_that_are_made_once(
         assert row.parameters > 0
     assert made[1].parameters == made[2].parameters > made[0].parameters
     assert made[1].seconds == made[2].seconds > 0  # one encoder, under another classifier
+    # A sweep that is run again trains nothing.
+    monkeypatch.setattr(sweep, "SequenceStage", None)
+    again = sweep_recurrent(
+        evaluator, examples_of(clips, 0, 1, 2, 3), [each for each in known if each.path.stem[-1] in "45"]
+    )
+    assert again == made
 
 
 def test_a_model_without_spatial_features_is_refused() -> None:
