@@ -30,11 +30,6 @@ def make_decay(optimiser: Optimizer, config: OptimiserConfig) -> LambdaLR | None
     return LambdaLR(optimiser, lambda updates: 1 / (1 + decay * updates)) if decay else None
 
 
-# A validation loss that falls by less counts as one that stands still (Keras's `min_delta`, there 1e-4): those of
-# small sets fall by less for a hundred epochs, for nothing.
-LEAST_FALL = 2e-3
-
-
 class Plateau:
     """Lowers the rate and ends the training where the validation loss does not fall any more (V.D).
 
@@ -46,9 +41,9 @@ class Plateau:
         self.state = state or {"best": None, "best_epoch": -1, "since_best": 0, "since_reduced": 0}
 
     def step(self, loss: float, epoch: int, optimiser: Optimizer) -> bool:
-        """Take in an epoch's validation loss; whether it is better than the best by more than LEAST_FALL."""
+        """Take in an epoch's validation loss; whether it is better than the best by `least_fall`."""
         state = self.state
-        better = state["best"] is None or loss < state["best"] - LEAST_FALL
+        better = state["best"] is None or loss < state["best"] - self._config.least_fall
         if better:
             state.update(best=loss, best_epoch=epoch, since_best=0, since_reduced=0)
             return True

@@ -41,6 +41,9 @@ class FitConfig:
     reduce_factor: float = 0.1
     lowest_rate: float = 1e-6
     stop_after: int | None = 10  # epochs without a better validation loss; None: all epochs are run
+    # What a loss has to fall by to be better (Keras's `min_delta`): small sets' losses, once all is right, fall by less
+    # for a hundred epochs, for nothing.
+    least_fall: float = 5e-3
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,14 @@ KONAKALLA_RECIPE = Recipe(
     "konakalla",
     KONAKALLA,
     SequenceTraining(
-        FitConfig(OptimiserConfig("adam", 1e-6, decay=1e-6), batch_size=8, epochs=200, reduce_after=None, stop_after=10)
+        FitConfig(
+            OptimiserConfig("adam", 1e-6, decay=1e-6),
+            batch_size=8,
+            epochs=200,
+            reduce_after=None,
+            stop_after=10,
+            least_fall=0.0,  # at so low a rate every fall counts
+        )
     ),
     "head",
 )

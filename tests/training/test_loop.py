@@ -17,7 +17,6 @@ from torch import Tensor
 from tristream.streams.errors import ModelError
 from tristream.training.checkpoint import Checkpoint
 from tristream.training.loop import Measured, Progress, fit, seed_of
-from tristream.training.optimisers import LEAST_FALL
 from tristream.training.recipes import FitConfig, OptimiserConfig
 
 sys.path.append(str(Path(__file__).parent))  # the processes below are given this path
@@ -64,7 +63,7 @@ def test_the_weights_kept_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     assert [epoch.validation_loss for epoch in history.epochs] == losses
     assert history.best is not None
     assert 0 < history.best < 59
-    assert losses[history.best] <= min(losses) + LEAST_FALL
+    assert losses[history.best] <= min(losses) + FitConfig().least_fall
     assert losses[history.best] < losses[-1] - 0.01
     task.validate()
     assert task.validated[-1] == pytest.approx(losses[history.best], abs=1e-7)
