@@ -42,7 +42,9 @@ def classify_video(
             help="Classify each clip, too: a timeline. The table joins neighbours of one class, JSON Lines do not.",
         ),
     ] = False,
-    window: Annotated[float, typer.Option(help="Seconds a clip.")] = 36.0,
+    window: Annotated[
+        float | None, typer.Option(help="Seconds a clip.", show_default="as the model was trained, or 36")
+    ] = None,
     stride: Annotated[
         float | None, typer.Option(help="Seconds from one clip to the next.", show_default="the window")
     ] = None,
@@ -72,11 +74,13 @@ def classify_video(
     from tristream.streams.errors import UsageError
     from tristream.streams.inputs import find_inputs
     from tristream.tools.classification_output import open_output, partial_of
+    from tristream.training.record import trained_window_seconds
 
     if format is None:
         format = "table" if output == "-" and sys.stdout.isatty() else "jsonl"
-    windows = Windows(window, window if stride is None else stride)
     source = find_classifying_model(model)
+    window = trained_window_seconds(source) if window is None else window
+    windows = Windows(window, window if stride is None else stride)
     if source.warning:
         say(f"warning: model {source.name} has {source.warning}; what it says of classes may be worth little")
     found = find_inputs(inputs)

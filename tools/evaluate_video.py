@@ -103,7 +103,8 @@ def evaluate_video(
     from tristream.tools.training_report import say_notes, training_report
     from tristream.training.cache import DEFAULT_CACHE
     from tristream.training.datasets import read_dataset
-    from tristream.training.evaluate import Evaluator, cache_of, training_record
+    from tristream.training.evaluate import Evaluator, cache_of
+    from tristream.training.record import trained_window_seconds, training_record
     from tristream.training.settings import TrainSettings
     from tristream.training.splits import train_and_test
     from tristream.training.sweep import check_sweepable, sweep_recurrent
@@ -121,7 +122,7 @@ def evaluate_video(
     train, test = train_and_test(data, seed=seed)
     settings = TrainSettings(
         seed=seed,
-        window_seconds=known.get("window_seconds", 36.0) if window is None else window,
+        window_seconds=trained_window_seconds(source) if window is None else window,
         epochs=epochs,
         jobs=jobs or cores(),
         device=device,

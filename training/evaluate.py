@@ -1,6 +1,5 @@
 """A trained model and labelled files in, how good it is out: accuracies with intervals, and what each stream adds."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from tristream.fusion.folder import sha256_of
 from tristream.fusion.model import Model, open_model
 from tristream.fusion.source import ModelSource
 from tristream.fusion.windows import Windows
-from tristream.streams.errors import ModelError, UsageError
+from tristream.streams.errors import UsageError
 from tristream.training.ablation import Ablation, Clips, ablate
 from tristream.training.bootstrap import Interval, accuracy_interval
 from tristream.training.cache import GIGABYTE, FeatureCache
@@ -26,9 +25,10 @@ from tristream.training.examples import Example
 from tristream.training.extraction import Wanted, extract, make_job
 from tristream.training.fusing import FUSIONS, new_fusion
 from tristream.training.metrics import Metrics, measure
+from tristream.training.record import training_record
 from tristream.training.reporting import Report
 from tristream.training.settings import TrainSettings
-from tristream.training.train import CONTENT_DIGITS, TRAINING_FILE
+from tristream.training.train import CONTENT_DIGITS
 
 
 @dataclass(frozen=True)
@@ -181,22 +181,6 @@ class Evaluator:
             _clips(examples, results, labels, streams),
             seed=self.settings.seed,
         )
-
-
-def training_record(source: ModelSource) -> dict[str, Any]:
-    """How a model was trained, `settings` and `contents` among it; both are empty where it does not say.
-
-    Raises:
-        ModelError: the record in its folder is damaged.
-    """
-    path = source.classifier_path.parent / TRAINING_FILE if source.classifier_path else None
-    if path is None or not path.is_file():
-        return {"settings": {}, "contents": []}
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return record | {"settings": dict(record["settings"]), "contents": list(record.get("contents", []))}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is damaged: {error}") from error
 
 
 @contextmanager

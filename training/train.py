@@ -34,12 +34,12 @@ from tristream.training.history import StageHistory
 from tristream.training.partial import PartialFolder
 from tristream.training.pictures import draw_curves
 from tristream.training.recipes import Recipe
+from tristream.training.record import TRAINING_FILE
 from tristream.training.reporting import Report
 from tristream.training.sequence_stage import SequenceStage, TrainedEncoder
 from tristream.training.settings import TrainSettings
 from tristream.training.splits import part_off
 
-TRAINING_FILE = "training.json"  # in the model folder: how it was trained
 CONTENT_DIGITS = 16  # of a file's sha256, which tell a million files apart
 
 

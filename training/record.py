@@ -1,0 +1,36 @@
+"""What a model folder says of its training: `training.json`; needs no torch."""
+
+import json
+from typing import Any
+
+from tristream.fusion.source import ModelSource
+from tristream.streams.errors import ModelError
+
+TRAINING_FILE = "training.json"
+DEFAULT_WINDOW_SECONDS = 36.0
+
+
+def training_record(source: ModelSource) -> dict[str, Any]:
+    """How a model was trained, `settings` and `contents` among it; both are empty where it does not say.
+
+    Raises:
+        ModelError: the record in its folder is damaged.
+    """
+    path = source.classifier_path.parent / TRAINING_FILE if source.classifier_path else None
+    if path is None or not path.is_file():
+        return {"settings": {}, "contents": []}
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return record | {"settings": dict(record["settings"]), "contents": list(record.get("contents", []))}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is damaged: {error}") from error
+
+
+def trained_window_seconds(source: ModelSource) -> float:
+    """The seconds of a clip that a model was trained on.
+
+    Raises:
+        ModelError: as `training_record`.
+    """
+    seconds: float = training_record(source)["settings"].get("window_seconds", DEFAULT_WINDOW_SECONDS)
+    return seconds
