@@ -186,13 +186,14 @@ class CNNStage:
         described = to_json(getattr(self.source.config, self.stream))
         described.pop("recurrent")
         weights = self.source.weights[f"{self.stream}.cnn"]
+        precision = Precision.choose(self.settings.device, self.settings.dtype)  # what "auto" stands for here
         return {
             "stream": self.stream,
             "cnn": described,
             "flow": to_json(self.source.config.flow),
             "begun_with": [weights.origin, self.source.config.seed],
             "training": to_json(self.training),
-            "settings": [self.settings.seed, self.settings.fine_tune, self.settings.dtype],
+            "settings": [self.settings.seed, self.settings.fine_tune, precision.device, str(precision.dtype)],
             "learn": learn,
             "validate": validate,
         }

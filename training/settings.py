@@ -75,6 +75,11 @@ class TrainSettings:
             raise UsageError(f"fine_tune must be 0 or more blocks, got {self.fine_tune}")
         if not 0 <= self.seed < 2**32:  # what scikit-learn takes
             raise UsageError(f"seed must be from 0 to {2**32 - 1}, got {self.seed}")
-        for name, number in {"learning_rate": self.learning_rate, "cache_gigabytes": self.cache_gigabytes}.items():
+        numbers = {
+            "learning_rate": self.learning_rate,
+            "cache_gigabytes": self.cache_gigabytes,
+            "timeout_seconds": self.timeout_seconds,
+        }
+        for name, number in numbers.items():
             if number is not None and not 0 < number < float("inf"):
                 raise UsageError(f"{name} must be a positive number, got {number}")

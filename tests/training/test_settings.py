@@ -49,6 +49,7 @@ def test_a_recipe_with_a_head_of_its_own_takes_no_fusion(name: str) -> None:
         ({"cache_gigabytes": 0.0}, "cache_gigabytes must be a positive number, got 0.0"),
         ({"cache_gigabytes": math.nan}, "cache_gigabytes must be a positive number, got nan"),
         ({"cache_gigabytes": math.inf}, "cache_gigabytes must be a positive number, got inf"),
+        ({"timeout_seconds": -1.0}, "timeout_seconds must be a positive number, got -1.0"),
         ({"seed": -1}, "seed must be from 0 to 4294967295, got -1"),
         ({"seed": 2**32}, "seed must be from 0 to 4294967295, got 4294967296"),
     ],
