@@ -216,8 +216,9 @@ def test_a_scheduler_that_stops_it_gets_130_and_the_same_command_goes_on(clips: 
     arguments = [str(clips), "-o", str(tmp_path / "model"), *LRCN, "--no-cache"]
     process = subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not (tmp_path / "model.partial" / "run.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    # Until a worker has read a file: one that is stopped while it starts says what multiprocessing makes of that.
+    while not list((tmp_path / "model.partial").glob("features/*/*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
     process.terminate()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
