@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tristream.tools.options import Debug, Device, Dtype, Inputs, Jobs, StepsAtOnce, Stride, Timeout, TrainedWindow
 from tristream.tools.shell import EXIT_INTERRUPTED, run_command, say
 
 if TYPE_CHECKING:  # their libraries would slow --help down
@@ -21,14 +22,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 @app.command()
 def classify_video(
     model: Annotated[str, typer.Argument(help="The folder of a model that train-video made, or hf:owner/name.")],
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="INPUT",
-            help="Videos or sound files, folders, globs, a .txt or .csv list, or - for a list on standard input.",
-            show_default=False,
-        ),
-    ],
+    inputs: Inputs,
     output: Annotated[str, typer.Option("-o", "--output", help="FILE.jsonl, or - for standard output.")] = "-",
     format: Annotated[
         Literal["table", "jsonl"] | None,
@@ -42,24 +36,15 @@ def classify_video(
             help="Classify each clip, too: a timeline. The table joins neighbours of one class, JSON Lines do not.",
         ),
     ] = False,
-    window: Annotated[
-        float | None, typer.Option(help="Seconds a clip.", show_default="as the model was trained, or 36")
-    ] = None,
-    stride: Annotated[
-        float | None, typer.Option(help="Seconds from one clip to the next.", show_default="the window")
-    ] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the networks run.")] = "auto",
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        typer.Option(help="Precision of the CNNs; auto takes bfloat16 where the hardware has it."),
-    ] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Steps that go through a CNN together.")] = 16,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Worker processes.", show_default="one a core")
-    ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds a video may take.")] = 3600.0,
+    window: TrainedWindow = None,
+    stride: Stride = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    batch_size: StepsAtOnce = 16,
+    jobs: Jobs = None,
+    timeout: Timeout = 3600.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+    debug: Debug = False,
 ) -> int:
     """Tell the classes of videos by a trained model, and what each stream has to do with it.
 

@@ -1,11 +1,32 @@
 """`embed-video`: videos in, a table of embeddings out."""
 
 import sys
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from tristream.tools.options import (
+    AudioCNN,
+    AudioWeights,
+    Backbone,
+    Debug,
+    Device,
+    Dtype,
+    Flow,
+    FlowWeights,
+    Inputs,
+    Jobs,
+    Recurrent,
+    SamePadding,
+    Sampling,
+    SpatialWeights,
+    StepsAtOnce,
+    Streams,
+    Stride,
+    Timeout,
+    Window,
+    names_of,
+)
 from tristream.tools.shell import run_command, say
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -13,14 +34,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command()
 def embed_video(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="INPUT",
-            help="Videos or sound files, folders, globs, a .txt or .csv list, or - for a list on standard input.",
-            show_default=False,
-        ),
-    ],
+    inputs: Inputs,
     output: Annotated[
         str,
         typer.Option(
@@ -30,61 +44,26 @@ def embed_video(
         ),
     ] = "embeddings",
     model: Annotated[str, typer.Option(help="pocket, tkachenko2018, or a model folder.")] = "pocket",
-    streams: Annotated[
-        str | None, typer.Option(help="Only these streams of the model, as in spatial,audio.", show_default=False)
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="Another timm backbone for the spatial stream.", show_default=False)
-    ] = None,
-    same_padding: Annotated[
-        bool | None,
-        typer.Option("--same-padding", help="Pad the backbone as TensorFlow does, for weights converted from it."),
-    ] = None,
-    audio_cnn: Annotated[
-        Literal["vggish", "yamnet", "small"] | None,
-        typer.Option(help="Another CNN for the audio stream; --audio-weights gives its weights.", show_default=False),
-    ] = None,
-    recurrent: Annotated[
-        Literal["gru", "lstm", "rnn", "mean"] | None,
-        typer.Option(help="Another recurrent cell; mean needs no training.", show_default=False),
-    ] = None,
-    sampling: Annotated[
-        Literal["adaptive", "uniform", "every-nth", "segments"] | None,
-        typer.Option(help="How frames are chosen where a clip has more than the model takes.", show_default=False),
-    ] = None,
-    flow: Annotated[
-        Literal["dis", "tvl1", "farneback", "raft", "codec"] | None,
-        typer.Option(help="Optical flow engine; codec reads the bit stream's motion vectors.", show_default=False),
-    ] = None,
-    spatial_weights: Annotated[
-        Path | None, typer.Option(help="Weights of the backbone, .safetensors or .npz.", show_default=False)
-    ] = None,
-    audio_weights: Annotated[
-        Path | None,
-        typer.Option(
-            help="Weights of the audio CNN (VGGish, YAMNet, small), .safetensors or .npz.", show_default=False
-        ),
-    ] = None,
-    flow_weights: Annotated[
-        Path | None, typer.Option(help="Weights of RAFT-small, .safetensors.", show_default=False)
-    ] = None,
+    streams: Streams = None,
+    backbone: Backbone = None,
+    same_padding: SamePadding = None,
+    audio_cnn: AudioCNN = None,
+    recurrent: Recurrent = None,
+    sampling: Sampling = None,
+    flow: Flow = None,
+    spatial_weights: SpatialWeights = None,
+    audio_weights: AudioWeights = None,
+    flow_weights: FlowWeights = None,
     untrained: Annotated[
         bool, typer.Option("--untrained", help="Give parts without weights files random ones; download nothing.")
     ] = False,
-    window: Annotated[float, typer.Option(help="Seconds a clip.")] = 36.0,
-    stride: Annotated[
-        float | None, typer.Option(help="Seconds from one clip to the next.", show_default="the window")
-    ] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the networks run.")] = "auto",
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        typer.Option(help="Precision of the CNNs; auto takes bfloat16 where the hardware has it."),
-    ] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Steps that go through a CNN together.")] = 16,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Worker processes.", show_default="one a core")
-    ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds a video may take.")] = 3600.0,
+    window: Window = 36.0,
+    stride: Stride = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    batch_size: StepsAtOnce = 16,
+    jobs: Jobs = None,
+    timeout: Timeout = 3600.0,
     limit: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Embed at most so many videos in this run.", show_default=False),
@@ -92,7 +71,7 @@ def embed_video(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try videos again that failed before.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin an existing output anew.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and probe each file.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+    debug: Debug = False,
 ) -> int:
     """Turn videos into embeddings that say how they look, how they move and how they sound.
 
@@ -109,7 +88,7 @@ def embed_video(
     from tristream.tools.report import dry_run_of, progress_of, tell
 
     overrides = Overrides(
-        streams=tuple(name.strip() for name in streams.split(",")) if streams is not None else None,
+        streams=names_of(streams),
         backbone=backbone,
         same_padding=same_padding,
         audio_cnn=audio_cnn,

@@ -7,6 +7,20 @@ from typing import Annotated, Literal
 
 import typer
 
+from tristream.tools.options import (
+    Cache,
+    CacheSize,
+    Debug,
+    Device,
+    Dtype,
+    Jobs,
+    Layout,
+    NoCache,
+    Split,
+    TestGroup,
+    Timeout,
+    TrainedWindow,
+)
 from tristream.tools.shell import run_command
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -44,17 +58,10 @@ def evaluate_video(
         Literal["recurrent"] | None,
         typer.Option(help="Train the encoders of Table I of the paper, and print them beside its figures."),
     ] = None,
-    layout: Annotated[
-        Literal["auto", "ucf101", "hmdb51", "kth", "ucf11", "ucf50", "folders", "csv"],
-        typer.Option(help="How the data set is laid out."),
-    ] = "auto",
-    split: Annotated[int, typer.Option(metavar="N", help="The published split of UCF101 and HMDB-51.")] = 1,
-    test_group: Annotated[
-        int | None, typer.Option(metavar="N", help="The group of UCF-11 and UCF50 to test on.", show_default=False)
-    ] = None,
-    window: Annotated[
-        float | None, typer.Option(help="Seconds a clip.", show_default="as the model was trained, or 36")
-    ] = None,
+    layout: Layout = "auto",
+    split: Split = 1,
+    test_group: TestGroup = None,
+    window: TrainedWindow = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="At most so many, of a sweep's encoders.", show_default=False)
     ] = None,
@@ -68,24 +75,15 @@ def evaluate_video(
             show_default="as the model was trained, or 0",
         ),
     ] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the networks run.")] = "auto",
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        typer.Option(help="Precision of the CNNs; auto takes bfloat16 where the hardware has it."),
-    ] = "auto",
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Worker processes that read files.", show_default="one a core"),
-    ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds a file may take.")] = 3600.0,
-    cache: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where step features are kept.", show_default="~/.cache/tristream/features"),
-    ] = None,
-    cache_size: Annotated[float, typer.Option(metavar="GB", help="How much the cache may hold.")] = 50.0,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep step features for this run only.")] = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    jobs: Jobs = None,
+    timeout: Timeout = 3600.0,
+    cache: Cache = None,
+    cache_size: CacheSize = 50.0,
+    no_cache: NoCache = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+    debug: Debug = False,
 ) -> int:
     """Measure a model on the test part of a data set.
 

@@ -7,6 +7,31 @@ from typing import Annotated, Literal
 
 import typer
 
+from tristream.tools.options import (
+    AudioCNN,
+    AudioWeights,
+    Backbone,
+    Cache,
+    CacheSize,
+    Debug,
+    Device,
+    Dtype,
+    Flow,
+    FlowWeights,
+    Jobs,
+    Layout,
+    NoCache,
+    Recurrent,
+    SamePadding,
+    Sampling,
+    SpatialWeights,
+    Split,
+    Streams,
+    TestGroup,
+    Timeout,
+    Window,
+    names_of,
+)
 from tristream.tools.shell import run_command, say
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -27,58 +52,27 @@ def train_video(
         str,
         typer.Option(help="tkachenko2018, corehar2020, orozco2021, konakalla, lrcn2024 or convlstm2024."),
     ] = "tkachenko2018",
-    layout: Annotated[
-        Literal["auto", "ucf101", "hmdb51", "kth", "ucf11", "ucf50", "folders", "csv"],
-        typer.Option(help="How the data set is laid out."),
-    ] = "auto",
-    split: Annotated[int, typer.Option(metavar="N", help="The published split of UCF101 and HMDB-51.")] = 1,
-    test_group: Annotated[
-        int | None, typer.Option(metavar="N", help="The group of UCF-11 and UCF50 to leave out.", show_default=False)
-    ] = None,
-    streams: Annotated[
-        str | None, typer.Option(help="Only these streams of the recipe, as in spatial,audio.", show_default=False)
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="Another timm backbone for the spatial stream.", show_default=False)
-    ] = None,
-    same_padding: Annotated[
-        bool | None,
-        typer.Option("--same-padding", help="Pad the backbone as TensorFlow does, for weights converted from it."),
-    ] = None,
-    audio_cnn: Annotated[
-        Literal["vggish", "yamnet", "small"] | None,
-        typer.Option(help="Another audio CNN.", show_default=False),
-    ] = None,
-    recurrent: Annotated[
-        Literal["gru", "lstm", "rnn", "mean"] | None,
-        typer.Option(help="Another recurrent cell; mean needs no training.", show_default=False),
-    ] = None,
+    layout: Layout = "auto",
+    split: Split = 1,
+    test_group: TestGroup = None,
+    streams: Streams = None,
+    backbone: Backbone = None,
+    same_padding: SamePadding = None,
+    audio_cnn: AudioCNN = None,
+    recurrent: Recurrent = None,
     hidden: Annotated[
         int | None,
         typer.Option(metavar="N", help="Units of each recurrent layer and direction.", show_default=False),
     ] = None,
-    sampling: Annotated[
-        Literal["adaptive", "uniform", "every-nth", "segments", "first"] | None,
-        typer.Option(help="How frames are chosen where a clip has more than the model takes.", show_default=False),
-    ] = None,
+    sampling: Sampling = None,
     frame_jump: Annotated[
         int | None,
         typer.Option(metavar="N", help="Take one frame in N, where sampling is every-nth.", show_default=False),
     ] = None,
-    flow: Annotated[
-        Literal["dis", "tvl1", "farneback", "raft", "codec"] | None,
-        typer.Option(help="Optical flow engine.", show_default=False),
-    ] = None,
-    spatial_weights: Annotated[
-        Path | None, typer.Option(help="Weights of the backbone, .safetensors or .npz.", show_default=False)
-    ] = None,
-    audio_weights: Annotated[
-        Path | None,
-        typer.Option(help="Weights of the audio CNN; without them it is trained from scratch.", show_default=False),
-    ] = None,
-    flow_weights: Annotated[
-        Path | None, typer.Option(help="Weights of RAFT-small, .safetensors.", show_default=False)
-    ] = None,
+    flow: Flow = None,
+    spatial_weights: SpatialWeights = None,
+    audio_weights: AudioWeights = None,
+    flow_weights: FlowWeights = None,
     untrained: Annotated[
         bool, typer.Option("--untrained", help="Give a backbone without weights random ones; download nothing.")
     ] = False,
@@ -104,29 +98,20 @@ def train_video(
         typer.Option(min=1, metavar="N", help="At most so many, of CNNs.", show_default="the recipe's"),
     ] = None,
     validation: Annotated[float, typer.Option(metavar="SHARE", help="How much of it to validate on.")] = 0.2,
-    window: Annotated[float, typer.Option(help="Seconds a clip.")] = 36.0,
+    window: Window = 36.0,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Of all that is drawn at random.")] = 0,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the networks run.")] = "auto",
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        typer.Option(help="Precision of multiplications; auto takes bfloat16 where the hardware has it."),
-    ] = "auto",
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Worker processes that read files.", show_default="one a core"),
-    ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds a file may take.")] = 3600.0,
-    cache: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where step features are kept.", show_default="~/.cache/tristream/features"),
-    ] = None,
-    cache_size: Annotated[float, typer.Option(metavar="GB", help="How much the cache may hold.")] = 50.0,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep step features for this training only.")] = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    jobs: Jobs = None,
+    timeout: Timeout = 3600.0,
+    cache: Cache = None,
+    cache_size: CacheSize = 50.0,
+    no_cache: NoCache = False,
     log: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write TensorBoard logs there.", show_default=False)
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing or unfinished model.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+    debug: Debug = False,
 ) -> int:
     """Train a model from labelled videos.
 
@@ -146,7 +131,7 @@ def train_video(
     from tristream.training.splits import train_and_test
 
     overrides = Overrides(
-        streams=tuple(name.strip() for name in streams.split(",")) if streams is not None else None,
+        streams=names_of(streams),
         backbone=backbone,
         same_padding=same_padding,
         recurrent=recurrent,
