@@ -56,7 +56,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="keep the features there")
     run = measure(parser.parse_args())
     top1 = run.evaluation.top1
-    print(f"validation: {run.trained.metrics}")
+    for name, validated in run.trained.validated.items():
+        print(f"validation, {name}: {shown(validated)}")
     print(
         f"top-1 {shown(top1)} of {top1.clips} files of {top1.groups} recordings, trained in {run.train_seconds:.0f} s"
     )

@@ -22,6 +22,7 @@ from clips import SHARED
 from trainings import WEIGHTS, Kept, in_a_process, shown, spatial_overrides, train_and_evaluate
 
 from tristream.fusion.batch import cores
+from tristream.streams.config import to_json
 from tristream.training.ablation import AblationRow
 from tristream.training.bootstrap import Interval, accuracy_interval
 from tristream.training.datasets import read_dataset
@@ -58,7 +59,7 @@ def measure(fold: int, arguments: argparse.Namespace, cache: Path) -> dict[str, 
         "clips": len(run.evaluation.examples),
         "right": {_name(row): round(row.top1 * row.clips) for row in (*ablation.rows, ablation.presence_only)},
         "clips_with": {_name(row): row.on_present.clips if row.on_present else 0 for row in ablation.rows},
-        "validation": run.trained.metrics,
+        "validation": {name: to_json(top1) for name, top1 in run.trained.validated.items()},
         "train_seconds": run.train_seconds,
         "left_out": len(run.evaluation.left_out) + len(run.trained.left_out),
         "histories": [each.to_json() for each in run.trained.histories],

@@ -26,7 +26,7 @@ from tristream.fusion.assemble import build_parts
 from tristream.fusion.batch import cores
 from tristream.fusion.model import Model, open_model
 from tristream.fusion.source import Overrides, find_model
-from tristream.streams.config import OWN_BACKBONES
+from tristream.streams.config import OWN_BACKBONES, to_json
 from tristream.training.bootstrap import Interval
 from tristream.training.datasets import Example, read_dataset
 from tristream.training.recipes import RECIPES
@@ -63,7 +63,7 @@ def measure(recipe: str, arguments: argparse.Namespace) -> dict[str, Any]:
         return {
             "top1": vars(evaluation.top1),
             "mean_per_class": evaluation.metrics.mean_per_class,
-            "validation": run.trained.metrics,
+            "validation": {name: to_json(top1) for name, top1 in run.trained.validated.items()},
             "trained_parameters": parameters(model, run.parts),
             "all_parameters": parameters(model, tuple(model.source.weights)),
             "train_seconds": run.train_seconds if from_nothing else None,

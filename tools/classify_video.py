@@ -21,7 +21,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command()
 def classify_video(
-    model: Annotated[str, typer.Argument(help="The folder of a model that train-video made, or hf:owner/name.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="The folder of a model that train-video made, or hf:owner/name.")
+    ],
     inputs: Inputs,
     output: Annotated[str, typer.Option("-o", "--output", help="FILE.jsonl, or - for standard output.")] = "-",
     format: Annotated[

@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -102,6 +102,7 @@ def evaluate_video(
     from tristream.training.cache import DEFAULT_CACHE
     from tristream.training.datasets import read_dataset
     from tristream.training.evaluate import Evaluator, cache_of
+    from tristream.training.layouts import PUBLISHED_SPLITS
     from tristream.training.record import trained_window_seconds, training_record
     from tristream.training.settings import TrainSettings
     from tristream.training.splits import train_and_test
@@ -137,7 +138,10 @@ def evaluate_video(
     print_evaluation(evaluation, to_stderr=to_stdout)
     if swept:
         print_sweep(swept, to_stderr=to_stdout)
-    write_files(evaluation, swept, output, json_file)
+    measured_on: dict[str, Any] = {"dataset": data.name, "layout": data.layout, "test_group": test_group}
+    measured_on |= {"split": split if data.layout in PUBLISHED_SPLITS else None}
+    measured_on |= {"seed": seed, "window_seconds": settings.window_seconds}
+    write_files(evaluation, measured_on, swept, output, json_file)
     return 2 if evaluation.left_out or data.missing else 0
 
 

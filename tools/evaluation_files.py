@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,8 +30,8 @@ def check_free(output: Path | None, json_file: Path | None, overwrite: bool) -> 
     there = [file for file in files if file.exists()]
     if there and not overwrite:
         raise UsageError(f"{there[0]} is there already: --overwrite replaces it, or write elsewhere")
-    if output is not None and output.exists() and not output.is_dir():
-        raise UsageError(f"{output} is a file: -o names a folder")
+    if output is not None and (file := next((each for each in (output, *output.parents) if each.is_file()), None)):
+        raise UsageError(f"{file} is a file: -o names a folder")
     if json_file is not None and json_file.is_dir():
         raise UsageError(f"{json_file} is a folder: --json names a file")
     if json_file is not None and not json_file.parent.is_dir():
@@ -37,9 +39,13 @@ def check_free(output: Path | None, json_file: Path | None, overwrite: bool) -> 
 
 
 def write_files(
-    evaluation: Evaluation, swept: tuple[SweepRow, ...], output: Path | None, json_file: Path | None
+    evaluation: Evaluation,
+    measured_on: Mapping[str, Any],
+    swept: tuple[SweepRow, ...],
+    output: Path | None,
+    json_file: Path | None,
 ) -> None:
-    """Write what is asked for.
+    """Write what is asked for; `measured_on` says in the JSON what the figures were measured on.
 
     Raises:
         UsageError: a file cannot be written.
@@ -50,7 +56,8 @@ def write_files(
             for name, content in _pictures(evaluation).items():
                 write_atomically(output / name, content)
         if json_file is not None:
-            data = evaluation.to_json() | ({"sweep": [to_json(row) for row in swept]} if swept else {})
+            data = {"measured_on": dict(measured_on)} | evaluation.to_json()
+            data |= {"sweep": [to_json(row) for row in swept]} if swept else {}
             text = json.dumps(data, indent=1) + "\n"
             if str(json_file) == "-":
                 print(text, end="")

@@ -163,7 +163,9 @@ def train_video(
     )
     data = read_dataset(dataset, layout=layout, split=split, test_group=test_group)
     say_notes(data)
-    train, _ = train_and_test(data, seed=seed)
+    train, test = train_and_test(data, seed=seed)
+    if unknown := sorted({each.label for each in test} - {each.label for each in train}):
+        say(f"warning: class {unknown[0]!r} is only in the test part, so that the model will not know it")
     trainer = set_up(
         train,
         recipe,

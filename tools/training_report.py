@@ -4,6 +4,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +38,32 @@ def training_report(log: Path | None) -> Report:
     Raises:
         UsageError: logs are wanted, and TensorBoard is not installed.
     """
-    if log is None:
-        return TerminalReport(None)
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise UsageError("--log needs TensorBoard: pip install 'tristream[log]'") from error
-    return TerminalReport(SummaryWriter(str(log)))
+    if log is not None and find_spec("tensorboard") is None:
+        raise UsageError("--log needs TensorBoard: pip install 'tristream[log]'")
+    return TerminalReport(log)
 
 
 class TerminalReport(Report):
-    """A bar where standard error is a terminal, else a line a stage."""
+    """A bar where standard error is a terminal, else a line a stage; and TensorBoard's logs in the folder `log`."""
 
-    def __init__(self, writer: Any) -> None:
-        self._writer = writer
+    def __init__(self, log: Path | None = None) -> None:
+        self._log_folder = log
+
+    @cached_property
+    def _writer(self) -> Any:
+        """TensorBoard's writer, which makes the folder: not before the first files are read, once all is checked.
+
+        Raises:
+            UsageError: the folder cannot be written.
+        """
+        if self._log_folder is None:
+            return None
+        from torch.utils.tensorboard import SummaryWriter
+
+        try:
+            return SummaryWriter(str(self._log_folder))
+        except OSError as error:
+            raise UsageError(f"--log {self._log_folder} cannot be written: {error.strerror or error}") from error
 
     def say(self, message: str) -> None:
         """A message on standard error."""
@@ -58,6 +72,7 @@ class TerminalReport(Report):
     @contextmanager
     def files(self, what: str, total: int) -> Iterator[Callable[[int, int], None]]:
         """How many files are done."""
+        _ = self._writer  # a folder that cannot be written is told before the first hour, not after
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -105,7 +120,8 @@ class TerminalReport(Report):
 
             yield show
         if last and not sys.stderr.isatty():
-            say(f"{name}: {len(last[0].epochs)} epochs, {figures_of(last[0])}")
+            count = len(last[0].epochs)
+            say(f"{name}: {count} epoch{'s' * (count != 1)}, {figures_of(last[0])}")
 
     def _log(self, name: str, state: loop.Progress) -> None:
         if self._writer is None:

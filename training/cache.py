@@ -181,8 +181,10 @@ class FeatureCache:
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise self._gone(key, error) from error
 
-    def read_steps(self, key: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
-        """The values (n, …) and scales (n,) of some steps of the clip as it is; once checked, no others are read.
+    def read_steps(
+        self, key: str, start: int, stop: int, version: int = 0
+    ) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+        """The values (n, …) and scales (n,) of some steps of a version; once checked, no others are read.
 
         Raises:
             MediaError: as `read`.
@@ -190,7 +192,7 @@ class FeatureCache:
         self._check(key)
         try:
             with safe_open(self.path_of(key), framework="np") as file:
-                values = file.get_slice("values")[0, start:stop]
+                values = file.get_slice("values")[version, start:stop]
                 scale = file.get_slice("scale")[start:stop] if "scale" in file.keys() else None  # noqa: SIM118
         except (SafetensorError, OSError, ValueError) as error:
             raise self._gone(key, error) from error

@@ -1,20 +1,37 @@
 """The model card of a model that was just trained: Markdown, for a reader who finds the folder."""
 
+from collections.abc import Collection, Mapping
+
 from tristream.fusion.save import Training
-from tristream.fusion.source import ModelSource
+from tristream.fusion.source import ModelSource, Weights
+from tristream.training.bootstrap import Interval
 from tristream.training.recipes import Recipe
 from tristream.training.settings import TrainSettings
 
+_NAMES = {"fusion": "the fusion of all streams"}
 
-def model_card(source: ModelSource, recipe: Recipe, settings: TrainSettings, training: Training, left_out: int) -> str:
-    """What the model is, what it was made of, and how it did on the clips held out for validation."""
-    parts = "\n".join(
-        f"| {part} | {_origin(weights.path is not None, weights.hub)} |" for part, weights in source.weights.items()
-    )
+
+def model_card(
+    source: ModelSource,
+    recipe: Recipe,
+    settings: TrainSettings,
+    training: Training,
+    validated: Mapping[str, Interval],
+    given: Collection[str],
+    left_out: int,
+) -> str:
+    """What the model is, what it was made of, and how it did on the clips held out for validation.
+
+    Args:
+        validated: top-1 on the clips held out, as `Fused` has it.
+        given: the parts whose weights are those of a file that was there before.
+        left_out: how many files could not be read.
+    """
+    parts = "\n".join(f"| {part} | {_origin(each, part in given)} |" for part, each in source.weights.items())
     figures = "\n".join(
-        f"| {name.replace('_', ' ')} | {value:.3f} |"
-        for name, value in training.metrics.items()
-        if name.startswith("validation") and isinstance(value, float)
+        f"| {_NAMES.get(name, f'{name}, its own head')} | {top1.value:.3f} | {top1.low:.3f} to {top1.high:.3f} "
+        f"| {top1.clips} |"
+        for name, top1 in validated.items()
     )
     unread = f" {left_out} files could not be read and were left out." if left_out else ""
     curves = "\n![how the training went](curves.png)\n" if "curves.png" in training.files else ""
@@ -32,13 +49,15 @@ Classes: {", ".join(training.classes)}.
 Measured on a validation part of the training files; they chose the number of epochs, so they flatter a little.
 `evaluate-video` measures on a test part.
 
-| figure | value |
-| --- | --- |
+| top-1 of | value | 95 % interval | clips |
+| --- | --- | --- | --- |
 {figures}
 {curves}"""
 
 
-def _origin(file: bool, hub: str) -> str:
-    if hub:
-        return f"timm's hub, {hub}"
-    return "trained here, or from a file" if file else "random"
+def _origin(weights: Weights, given: bool) -> str:
+    if weights.hub:
+        return f"timm's hub, {weights.hub}"
+    if weights.path is None:
+        return "random"
+    return f"a file, sha256 {weights.sha256}" if given else "trained here"

@@ -49,10 +49,11 @@ class Evaluation:
     ablation: Ablation | None = None
     left_out: dict[str, str] = field(default_factory=dict)
     seen_in_training: int = 0  # so many of the files are among those that the model was trained on
+    classifier: str = ""  # its kind
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON data: `top1`, `top5`, …, `ablation`."""
-        data = {"model_id": self.model_id, "classes": list(self.classes), "clips": len(self.examples)}
+        data: dict[str, Any] = {"model_id": self.model_id, "classifier": self.classifier}
         data |= self.metrics.to_json() | {"top1_interval": [self.top1.low, self.top1.high]}
         data["ablation"] = self.ablation.to_json() if self.ablation else None
         return data | {"left_out": self.left_out, "seen_in_training": self.seen_in_training}
@@ -108,6 +109,7 @@ class Evaluator:
             ablation,
             self.left_out,
             seen,
+            self.classifier.kind,
         )
 
     def _seen(self, examples: Sequence[Example]) -> int:

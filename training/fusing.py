@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from tristream.fusion.late_fusion import LateFusion
 from tristream.fusion.softmax_fusion import SoftmaxFusion
 from tristream.fusion.svm import FusionSVM
 from tristream.streams.config import StreamName
+from tristream.training.bootstrap import Interval, accuracy_interval
 from tristream.training.clipset import ClipSet
 from tristream.training.recipes import ClassifierKind, Recipe
 from tristream.training.reporting import Report
@@ -27,11 +27,14 @@ FUSIONS: dict[str, type[Fusion]] = {"svm": FusionSVM, "softmax": SoftmaxFusion, 
 
 @dataclass(frozen=True)
 class Fused:
-    """A model's classifier: its kind, its file, and how it did on the clips held out."""
+    """A model's classifier: its kind, its file, and top-1 on the clips held out.
+
+    `validated` has that of the `fusion`, and that of each stream's own head on the clips that have the stream.
+    """
 
     kind: ClassifierKind
     data: bytes
-    metrics: dict[str, Any]
+    validated: dict[str, Interval]
 
 
 def fuse(
@@ -48,25 +51,26 @@ def fuse(
     That of a head is the one that its stream was trained with. A fusion is fitted twice: on the clips learnt from,
     to be measured and calibrated on those held out; then on all of them, whose embeddings the final encoders make.
     """
-    metrics: dict[str, Any] = {"validation_clips": len(validate.rows)}
+    validated: dict[str, Interval] = {}
+    groups = np.array(validate.groups)
     for stream, encoder in encoders.items():
         clips = validate.of(stream)
         if encoder.validated is not None and clips:
             hits = encoder.encode(clips, final=False).probabilities.argmax(axis=1) == [clip.label for clip in clips]
-            metrics[f"validation_{stream}_top1"] = float(np.mean(hits))
+            validated[stream] = accuracy_interval(hits, groups[list(validate.clips[stream])], seed=seed)
     if recipe.classifier in (VOTES, "head"):
-        return Fused(recipe.classifier, _head(recipe, encoders, classes), metrics)
+        return Fused(recipe.classifier, _head(recipe, encoders, classes), validated)
     dims = {stream: encoder.final.encoder.vector_size for stream, encoder in encoders.items()}
     measured = new_fusion(recipe.classifier, dims, seed).fit(*_labelled(encoders, [learn], classes, final=False))
     final = new_fusion(recipe.classifier, dims, seed).fit(*_labelled(encoders, [learn, validate], classes, final=True))
     X, truth = _labelled(encoders, [validate], classes, final=False)
     if len(X):
-        metrics["validation_top1"] = float(np.mean(measured.predict(X) == truth))
-        report.say(f"fusion: {metrics['validation_top1']:.3f} of {len(X)} clips held out classified rightly")
+        validated["fusion"] = accuracy_interval(measured.predict(X) == truth, groups, seed=seed)
+        report.say(f"fusion: {validated['fusion'].value:.3f} of {len(X)} clips held out classified rightly")
         # Embeddings of clips that the encoders learnt from are too good to tell how sure a score is.
         final.temperature_ = measured.calibrate(X, truth).temperature_
     _, data = write_classifier(final)
-    return Fused(recipe.classifier, data, metrics)
+    return Fused(recipe.classifier, data, validated)
 
 
 def new_fusion(kind: str, dims: Dims, seed: int) -> Fusion:

@@ -30,6 +30,8 @@ class PartialFolder:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        if file := next((folder for folder in self.model.parents if folder.is_file()), None):
+            raise UsageError(f"{file} is a file: no model can be put into it")
         if not self.model.exists():
             return
         if not self.overwrite:

@@ -105,7 +105,8 @@ def draw_roc(labels: ArrayLike, scores: ArrayLike, classes: Sequence[str]) -> by
     if curves:
         mean = [0.0, *np.mean(curves, axis=0)]
         label = f"{np.mean(areas):.3f}  mean of {len(areas)} classes"
-        axes.plot([0.0, *grid], mean, color="black", linewidth=2, label=label)
+        # Under the curves of the classes, which it would hide where they are all good.
+        axes.plot([0.0, *grid], mean, color="black", linewidth=3, zorder=1, label=label)
         axes.legend(title="area under the curve", loc="lower right", fontsize=8, title_fontsize=8)
     axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.01, 1), ylim=(0, 1.01))
     axes.set_aspect("equal")

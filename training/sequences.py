@@ -92,7 +92,10 @@ class SequenceReader:
 
     def sequence(self, clip: Clip, steps: Indices | None = None) -> Tensor:
         """The steps (T, …) of a clip: float32, or uint8 for pictures."""
-        values = self._cache.read(clip.key).values[clip.version][clip.steps if steps is None else steps]
+        chosen = clip.steps if steps is None else steps
+        first, last = int(chosen.min()), int(chosen.max())  # a long file holds many clips' steps
+        values, _ = self._cache.read_steps(clip.key, first, last + 1, clip.version)
+        values = values[chosen - first]
         tensor = torch.from_numpy(np.ascontiguousarray(values))
         return tensor if tensor.dtype == torch.uint8 else tensor.float()
 

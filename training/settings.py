@@ -63,22 +63,22 @@ class TrainSettings:
 
     def _check(self) -> None:
         counts = {
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
-            "cnn_epochs": self.cnn_epochs,
-            "jobs": self.jobs,
+            "--epochs": self.epochs,
+            "--batch-size": self.batch_size,
+            "--cnn-epochs": self.cnn_epochs,
+            "--jobs": self.jobs,
         }
         for name, count in counts.items():
             if count is not None and count < 1:
                 raise UsageError(f"{name} must be at least 1, got {count}")
         if self.fine_tune < 0:
-            raise UsageError(f"fine_tune must be 0 or more blocks, got {self.fine_tune}")
+            raise UsageError(f"--fine-tune must be 0 or more blocks, got {self.fine_tune}")
         if not 0 <= self.seed < 2**32:  # what scikit-learn takes
-            raise UsageError(f"seed must be from 0 to {2**32 - 1}, got {self.seed}")
+            raise UsageError(f"--seed must be from 0 to {2**32 - 1}, got {self.seed}")
         numbers = {
-            "learning_rate": self.learning_rate,
-            "cache_gigabytes": self.cache_gigabytes,
-            "timeout_seconds": self.timeout_seconds,
+            "--learning-rate": self.learning_rate,
+            "--cache-size": self.cache_gigabytes,
+            "--timeout": self.timeout_seconds,
         }
         for name, number in numbers.items():
             if number is not None and not 0 < number < float("inf"):

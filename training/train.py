@@ -22,6 +22,7 @@ from tristream.fusion.windows import Windows
 from tristream.streams.config import StreamName, to_json
 from tristream.streams.errors import MediaError, UsageError
 from tristream.streams.media import probe
+from tristream.training.bootstrap import Interval
 from tristream.training.cache import GIGABYTE, FeatureCache
 from tristream.training.card import model_card
 from tristream.training.clipset import ClipSet, clip_set
@@ -50,7 +51,7 @@ class Trained:
     folder: Path
     classes: tuple[str, ...]
     histories: tuple[StageHistory, ...]
-    metrics: dict[str, Any]
+    validated: dict[str, Interval]  # top-1 on the clips held out, of the fusion and of each stream's own head
     left_out: dict[str, str]  # file -> why it could not be used
 
 
@@ -82,6 +83,7 @@ class Trainer:
         self.source = replace(self.source, config=replace(self.source.config, seed=self.settings.seed))
         self.classes = tuple(sorted({example.label for example in self.train}))
         self.windows = Windows(self.settings.window_seconds, self.settings.window_seconds)
+        self._given = dict(self.source.weights)  # before any is trained
         self._rest, self._held_out = part_off(self.train, self.settings.validation_share, self.settings.seed)
         self._partial = PartialFolder(self.folder, self.overwrite)
         self.work = self._partial.path
@@ -115,7 +117,7 @@ class Trainer:
         histories += [each for encoder in encoders.values() for each in encoder.histories]
         fused = fuse(self.recipe, encoders, learn, validate, self.classes, self.settings.seed, self.report)
         self._write(encoders, fused, histories)
-        return Trained(self.folder, self.classes, tuple(histories), fused.metrics, self._left_out)
+        return Trained(self.folder, self.classes, tuple(histories), fused.validated, self._left_out)
 
     def _check(self) -> None:
         """Refuse what would fail later, after other streams were trained; nothing is written.
@@ -230,7 +232,10 @@ class Trainer:
             classifier=fused.kind,
             classifier_data=fused.data,
             trained_on=f"{len(self.train) - len(self._left_out)} files of {len(self.classes)} classes",
-            metrics=fused.metrics | {"recipe": self.recipe.name},
+            metrics={
+                "recipe": self.recipe.name,
+                "validation": {name: to_json(top1) for name, top1 in fused.validated.items()},
+            },
             files={
                 # Where weights are given and the vector is the mean of the steps, nothing but the fusion is fitted.
                 **({"curves.png": draw_curves(histories)} if histories else {}),
@@ -240,7 +245,8 @@ class Trainer:
         )
         fresh = self.work / "model"
         shutil.rmtree(fresh, ignore_errors=True)  # of a run that was stopped here
-        card = model_card(source, self.recipe, self.settings, training, len(self._left_out))
+        given = {part for part, each in self._given.items() if each.path is not None and each == weights[part]}
+        card = model_card(source, self.recipe, self.settings, training, fused.validated, given, len(self._left_out))
         save_model(source, fresh, name=self.name, card=card, training=training)
         self._partial.publish(fresh)
 

@@ -85,6 +85,11 @@ def test_the_test_part_is_measured_with_every_set_of_streams(
     shown = capsys.readouterr().out
     told = json.loads(figures.read_text())
     assert (told["model_id"], told["clips"]) == (find_model(model).model_id, 6)
+    assert (told["classifier"], told["classes"]) == ("svm", ["green", "red"])
+    assert told["measured_on"] == {
+        **{"dataset": data.name, "layout": "folders", "split": None, "test_group": None},
+        **{"seed": 0, "window_seconds": 36.0},
+    }
     assert told["ablation"]["rows"][-1]["top1"] == told["top1"]
     # The table has what the JSON has.
     lines = [line.strip("│┃ ").split() for line in shown.splitlines()]
@@ -198,6 +203,7 @@ def test_the_sweep_stands_beside_the_papers_figures(
         (["MODEL", "DATA", "--epochs", "3"], "--epochs is for the encoders of --sweep"),
         (["MODEL", "DATA", "-o", "old"], "confusion.csv is there already: --overwrite replaces it, or write elsewhere"),
         (["MODEL", "DATA", "-o", "one.csv"], "one.csv is a file: -o names a folder"),
+        (["MODEL", "DATA", "-o", "one.csv/out"], "one.csv is a file: -o names a folder"),
         (["MODEL", "DATA", "--json", "one.csv"], "one.csv is there already: --overwrite replaces it"),
         (["MODEL", "DATA", "--json", "old", "--overwrite"], "old is a folder: --json names a file"),
         (["MODEL", "DATA", "--json", "no/figures.json"], "no folder no to write figures.json into"),

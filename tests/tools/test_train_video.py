@@ -85,7 +85,7 @@ def test_sound_alone_is_enough_and_a_trained_cnn_is_taken_from_the_cache(
     assert run(clips, "-o", tmp_path / "one", *SOUND, "--cache", cache) == 2
     first = capsys.readouterr().err
     assert "no weights for the audio CNN: it is trained from scratch" in first
-    assert "audio CNN: 1 epochs" in first
+    assert "audio CNN: 1 epoch, " in first
     silent = first.count("left out: ")
     assert silent == sum(f"left out: {path}" in first for path in clips.glob("*/*[04].avi")) > 0
     assert run(clips, "-o", tmp_path / "two", *SOUND, "--cache", cache, "--seed", "0", "--classifier", "late") == 2
@@ -99,7 +99,7 @@ def test_the_last_blocks_of_a_backbone_are_trained_too(clips: Path, cache: Path,
     assert run(clips, "-o", tmp_path / "model", *options) == 0
     manifest = read_manifest(tmp_path / "model")
     assert manifest.untrained == []
-    assert "validation_top1" in manifest.metrics
+    assert "fusion" in manifest.metrics["validation"]
 
 
 @pytest.mark.usefixtures("inline")
@@ -118,6 +118,19 @@ def test_tensorboard_reads_the_logs(clips: Path, cache: Path, tmp_path: Path) ->
     assert [event.step for event in losses] == [1, 2]
 
 
+@pytest.mark.usefixtures("inline")
+def test_no_log_is_begun_by_a_training_that_is_refused(
+    clips: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboard")
+    logs = tmp_path / "logs"
+    assert run(clips, "-o", tmp_path / "m", *LRCN, "--streams", "audio", "--cache", cache, "--log", logs) == 1
+    assert not logs.exists()
+    logs.write_text("a file")
+    assert run(clips, "-o", tmp_path / "m", *LRCN, "--cache", cache, "--log", logs) == 1
+    assert f"--log {logs} cannot be written" in capsys.readouterr().err
+
+
 # Files that are broken or not there
 
 
@@ -131,10 +144,13 @@ def test_a_broken_clip_is_told_and_left_out_with_exit_code_2(
     for clip in copy.glob("*/*.avi"):
         part = "test" if clip.stem[-1] in "45" else "train"
         lines.append(f"{clip.parent.name}/{clip.name},{clip.parent.name},{part}")
+    (copy / "blue.avi").write_bytes((copy / "red" / "red2.avi").read_bytes() + b"another file")
+    lines.append("blue.avi,blue,test")
     (copy / "list.csv").write_text("\n".join(lines))
     assert run(copy / "list.csv", "-o", tmp_path / "model", *LRCN, "--cache", cache) == 2
     captured = capsys.readouterr().err
     assert captured.startswith("not there: red/gone.avi\n")  # before any work
+    assert "warning: class 'blue' is only in the test part" in captured
     assert captured.count("red1.avi") == captured.count("left out: ") == 1
     assert read_manifest(tmp_path / "model").trained_on == "7 files of 2 classes"
 
@@ -162,14 +178,14 @@ def test_a_broken_clip_is_told_and_left_out_with_exit_code_2(
         (["two", "--recipe", "konakalla", "--untrained", "--classifier", "svm"], "a head of its own"),
         (["two", *LRCN, "--validation", "1"], "the share to hold out must be from 0.05 to 0.95, got 1.0"),
         (["two", *LRCN, "--epochs", "0"], "--epochs"),
-        (["two", *LRCN, "--learning-rate", "-1"], "learning_rate must be a positive number, got -1.0"),
+        (["two", *LRCN, "--learning-rate", "-1"], "--learning-rate must be a positive number, got -1.0"),
         (["two", *LRCN, "--window", "0"], "window must be"),
         (["two", *LRCN, "--seed", "-1"], "--seed"),
         (["two", *LRCN, "-o", "model"], "model is there already: --overwrite replaces it, or choose another folder"),
         (["two", *LRCN, "-o", "model", "--overwrite"], "model is no model folder, so --overwrite leaves it alone"),
         (["two", *LRCN, "-o", ".", "--overwrite"], "is no model folder, so --overwrite leaves it alone"),
         (["two", *LRCN, "-o", "other"], "other.partial is in the way, and no training's"),
-        (["two", *LRCN, "-o", "old.safetensors/new"], "new.partial cannot be written: Not a directory"),
+        (["two", *LRCN, "-o", "old.safetensors/new"], "old.safetensors is a file: no model can be put into it"),
     ],
 )
 def test_wrong_arguments_get_one_line_before_any_work(

@@ -104,7 +104,17 @@ def test_every_set_of_streams_has_its_figures(measured: Evaluation) -> None:
 def test_it_is_plain_json(measured: Evaluation) -> None:
     data = json.loads(json.dumps(measured.to_json()))
     assert {
-        *("model_id", "classes", "clips", "top1", "top1_interval", "top5", "mean_per_class", "balanced_accuracy"),
+        *(
+            "model_id",
+            "classifier",
+            "classes",
+            "clips",
+            "top1",
+            "top1_interval",
+            "top5",
+            "mean_per_class",
+            "balanced_accuracy",
+        ),
         *("per_class", "confusion", "roc_auc", "macro_roc_auc", "log_loss", "calibration_error"),
         *("ablation", "left_out", "seen_in_training"),
     } == set(data)

@@ -100,23 +100,21 @@ def test_a_fusion_classifies_what_it_has_not_seen(kind: str, cache: FeatureCache
     truth = np.array(CLASSES)[unseen.labels]
     top1 = np.mean(classifier.predict(X) == truth)
     assert top1 > 0.6  # by chance 0.33
-    assert abs(made.metrics["validation_top1"] - top1) < 0.15
+    assert abs(made.validated["fusion"].value - top1) < 0.15
     # As sure as it is right, on clips that it has not seen.
     assert abs(classifier.predict_proba(X).max(axis=1).mean() - top1) < 0.12
 
 
-def test_the_metrics_are_those_of_the_clips_held_out(cache: FeatureCache) -> None:
+def test_the_figures_are_those_of_the_clips_held_out(cache: FeatureCache) -> None:
     made, _ = fused(cache, TKACHENKO_RECIPE)
-    assert made.metrics["validation_clips"] == 60
-    assert made.metrics.keys() == {
-        *("validation_clips", "validation_top1", "validation_spatial_top1", "validation_audio_top1")
-    }
-    assert all(0 <= value <= 1 for name, value in made.metrics.items() if name.endswith("top1"))
+    assert set(made.validated) == {"fusion", "spatial", "audio"}
+    assert made.validated["fusion"].clips == 60
+    assert all(0 <= top1.low <= top1.value <= top1.high <= 1 for top1 in made.validated.values())
 
 
 def test_with_nothing_held_out_a_fusion_is_fitted_all_the_same(cache: FeatureCache) -> None:
     made, unseen = fused(cache, TKACHENKO_RECIPE, held_out=0)
-    assert made.metrics == {"validation_clips": 0}
+    assert made.validated == {}
     assert opened(made).predict(vectors(cache, unseen, tuple(SIZES))).shape == (120,)
 
 
@@ -127,7 +125,7 @@ def test_with_nothing_held_out_a_fusion_is_fitted_all_the_same(cache: FeatureCac
 def test_a_head_is_the_one_that_its_encoder_was_trained_with(name: str, cache: FeatureCache) -> None:
     recipe = RECIPES[name]
     made, unseen = fused(cache, recipe, ["spatial"])
-    assert (made.kind, set(made.metrics)) == ("head", {"validation_clips", "validation_spatial_top1"})
+    assert (made.kind, set(made.validated)) == ("head", {"spatial"})
     encoder = encoders_of(cache, ["spatial"], recipe.sequence.head)["spatial"]
     expected = encoder.encode(unseen.of("spatial"), final=True).probabilities
     X = vectors(cache, unseen, ["spatial"])
@@ -147,7 +145,7 @@ def test_an_encoder_without_anything_to_learn_has_no_accuracy_of_its_own(cache: 
     encoders = encoders_of(cache, ["spatial"], "softmax")
     encoders = {stream: replace(each, validated=None) for stream, each in encoders.items()}
     made = fuse(TKACHENKO_RECIPE, encoders, clips_of(cache, 30, 1), clips_of(cache, 30, 2), CLASSES, 0, Report())
-    assert set(made.metrics) == {"validation_clips", "validation_top1"}
+    assert set(made.validated) == {"fusion"}
 
 
 def test_a_recipe_with_a_sigmoid_head_says_so(cache: FeatureCache) -> None:

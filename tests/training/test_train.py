@@ -18,6 +18,7 @@ from tristream.fusion.classify import ModelClassifier
 from tristream.fusion.folder import read_manifest, sha256_of
 from tristream.fusion.model import open_model
 from tristream.fusion.source import Overrides, find_model
+from tristream.streams.config import to_json
 from tristream.streams.errors import UsageError
 from tristream.training import extraction, train
 from tristream.training.cache import FeatureCache
@@ -165,16 +166,16 @@ def test_the_folder_holds_all_that_a_reader_needs(whole: Trained) -> None:
     assert (manifest.name, manifest.classes, manifest.classifier) == ("whole", ["green", "red"], "svm")
     assert (manifest.untrained, manifest.dims) == (["spatial.cnn"], dict.fromkeys(STREAMS, 16))
     assert manifest.trained_on == "8 files of 2 classes"
-    assert manifest.metrics == {**whole.metrics, "recipe": "tkachenko2018"}
-    assert set(whole.metrics) == {
-        "validation_clips",
-        "validation_top1",
-        *(f"validation_{stream}_top1" for stream in STREAMS),
+    assert manifest.metrics == {
+        "recipe": "tkachenko2018",
+        "validation": {name: to_json(top1) for name, top1 in whole.validated.items()},
     }
+    assert set(whole.validated) == {"fusion", *STREAMS}
     assert (whole.folder / "curves.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     card = (whole.folder / "README.md").read_text()
     assert "recipe `tkachenko2018`, seed 0, on\n8 files of 2 classes." in card
-    assert "| validation top1 |" in card
+    assert "| the fusion of all streams |" in card
+    assert "| spatial.recurrent | trained here |" in card
 
 
 def test_it_tells_how_it_was_trained_but_no_name_of_a_file(whole: Trained, clips: Path) -> None:
