@@ -1,7 +1,6 @@
 """A training and its evaluation with the time they take, and figures kept as they come; for the other benchmarks."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the commands
+from tristream.training.process import prepare_to_train
+
+prepare_to_train()  # as the commands do
 
 from clips import SHARED
 

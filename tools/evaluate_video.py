@@ -1,6 +1,5 @@
 """`evaluate-video`: a trained model and labelled videos in, how good it is out."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -91,8 +90,9 @@ def evaluate_video(
     unless another --seed is given. Exit codes: 0 done, 1 usage or set-up, 2 done, but some files could not be read or
     are not there, 130 interrupted.
     """
-    # Threads that wait by spinning keep the cores from those that read ahead; OpenMP reads this when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from tristream.training.process import prepare_to_train
+
+    prepare_to_train()
     from tristream.fusion.batch import cores
     from tristream.fusion.classify import find_classifying_model
     from tristream.streams.errors import UsageError

@@ -1,6 +1,5 @@
 """`train-video`: labelled videos in, a model that embeds and classifies out."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -119,8 +118,9 @@ def train_video(
     where it was when the same command is given again. Exit codes: 0 done, 1 usage or set-up, 2 done, but some
     files could not be read or are not there, 130 interrupted.
     """
-    # Threads that wait by spinning keep the cores from those that read ahead; OpenMP reads this when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from tristream.training.process import prepare_to_train
+
+    prepare_to_train()
     from tristream.fusion.batch import cores
     from tristream.fusion.source import Overrides
     from tristream.tools.training_report import say_notes, training_report
