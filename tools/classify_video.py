@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tristream.tools.options import Debug, Device, Dtype, Inputs, Jobs, StepsAtOnce, Stride, Timeout, TrainedWindow
-from tristream.tools.shell import EXIT_INTERRUPTED, run_command, say
+from tristream.tools.shell import EXIT_INTERRUPTED, paths_of, run_command, say
 
 if TYPE_CHECKING:  # their libraries would slow --help down
     from tristream.fusion.batch import Job
@@ -58,8 +58,6 @@ def classify_video(
     from tristream.fusion.classify import find_classifying_model
     from tristream.fusion.run import Summary
     from tristream.fusion.windows import Windows
-    from tristream.streams.errors import UsageError
-    from tristream.streams.inputs import find_inputs
     from tristream.tools.classification_output import open_output, partial_of
     from tristream.training.record import trained_window_seconds
 
@@ -70,17 +68,13 @@ def classify_video(
     windows = Windows(window, window if stride is None else stride)
     if source.warning:
         say(f"warning: model {source.name} has {source.warning}; what it says of classes may be worth little")
-    found = find_inputs(inputs)
-    if found.passed_over:
-        say(f"{found.passed_over} files in the folders have no suffix of a video or sound file and were passed over")
-    if not found.paths:
-        raise UsageError("no video or sound file in the inputs: name files, or a folder, glob or list that has some")
+    paths = paths_of(inputs)
     job = Job(source, windows, batch_size, device, dtype)
-    summary = Summary(total=len(found.paths))
+    summary = Summary(total=len(paths))
     try:
         with open_output(output, format, source.config.streams, top, overwrite=overwrite) as put:
-            jobs = min(jobs or cores(), len(found.paths))
-            _classify(found.paths, job, put, summary, clips=clips, jobs=jobs, timeout_seconds=timeout)
+            jobs = min(jobs or cores(), len(paths))
+            _classify(paths, job, put, summary, clips=clips, jobs=jobs, timeout_seconds=timeout)
     except KeyboardInterrupt:
         kept = summary.accounted and output != "-"
         _tell(summary, str(partial_of(Path(output))) if kept else "-", format)

@@ -27,7 +27,7 @@ from tristream.tools.options import (
     Window,
     names_of,
 )
-from tristream.tools.shell import run_command, say
+from tristream.tools.shell import paths_of, run_command, say
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -83,8 +83,6 @@ def embed_video(
     from tristream.fusion.run import plan, run
     from tristream.fusion.source import Overrides, find_model
     from tristream.fusion.windows import Windows
-    from tristream.streams.errors import UsageError
-    from tristream.streams.inputs import find_inputs
     from tristream.tools.report import dry_run_of, progress_of, tell
 
     overrides = Overrides(
@@ -103,19 +101,15 @@ def embed_video(
     source = find_model(model, overrides, untrained=untrained)
     if source.warning:
         say(f"warning: model {source.name} has {source.warning}; its embeddings only tell videos apart roughly")
-    found = find_inputs(inputs)
-    if found.passed_over:
-        say(f"{found.passed_over} files in the folders have no suffix of a video or sound file and were passed over")
-    if not found.paths:
-        raise UsageError("no video or sound file in the inputs: name files, or a folder, glob or list that has some")
+    paths = paths_of(inputs)
     job = Job(source, windows, batch_size, device, dtype)
-    jobs = min(jobs or cores(), max(1, len(found.paths)))
-    with open_output(output, source, windows, found.paths, overwrite=overwrite, write=not dry_run) as sink:
+    jobs = min(jobs or cores(), len(paths))
+    with open_output(output, source, windows, paths, overwrite=overwrite, write=not dry_run) as sink:
         if dry_run:
-            return dry_run_of(plan(found.paths, sink, retry_failed=retry_failed), job, jobs, timeout)
-        with progress_of(len(found.paths)) as on_result:
+            return dry_run_of(plan(paths, sink, retry_failed=retry_failed), job, jobs, timeout)
+        with progress_of(len(paths)) as on_result:
             summary = run(
-                found.paths,
+                paths,
                 sink,
                 job,
                 jobs=jobs,

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import typer
 
-from tristream.streams.errors import TristreamError
+from tristream.streams.errors import TristreamError, UsageError
 
 EXIT_USAGE = 1
 EXIT_INTERRUPTED = 130
@@ -23,6 +23,22 @@ def say(message: str) -> None:
     """A message to the person at the terminal; standard output is for data."""
     with suppress(BrokenPipeError):
         print(message, file=sys.stderr, flush=True)
+
+
+def paths_of(inputs: Sequence[str]) -> tuple[str, ...]:
+    """The files that inputs stand for; says how many others their folders hold.
+
+    Raises:
+        UsageError: as `find_inputs`, or there is none.
+    """
+    from tristream.streams.inputs import find_inputs
+
+    found = find_inputs(inputs)
+    if found.passed_over:
+        say(f"{found.passed_over} files in the folders have no suffix of a video or sound file and were passed over")
+    if not found.paths:
+        raise UsageError("no video or sound file in the inputs: name files, or a folder, glob or list that has some")
+    return found.paths
 
 
 def run_command(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
-from threadpoolctl import threadpool_limits
 
 from tristream.fusion.classifier import CLASSIFIERS, Classifier, read_classifier, write_classifier
 from tristream.fusion.head import HeadClassifier
@@ -21,11 +19,7 @@ from tristream.streams.errors import ModelError, UsageError
 sys.path.append(str(Path(__file__).parent))
 from fake_clips import DIMS, NAMES, made_clips
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    with threadpool_limits(1):  # the matrices are tiny
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 WIDTH = sum(DIMS.values())

@@ -1,7 +1,7 @@
 """The named architectures: what each is made of, by the papers' figures, and that each embeds."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,7 @@ LARGE = ("corehar2020", "orozco2021", "konakalla")
 WHOLE = ("lrcn2024", "convlstm2024")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

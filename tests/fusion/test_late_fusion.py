@@ -1,14 +1,12 @@
 """LateFusion: probabilities of streams averaged over those that a clip has, without knowledge from bare presence."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from threadpoolctl import threadpool_limits
 
 from tristream.fusion.blocks import blocks_of
 from tristream.fusion.late_fusion import LateFusion
@@ -17,11 +15,7 @@ from tristream.fusion.softmax_fusion import SoftmaxFusion
 sys.path.append(str(Path(__file__).parent))
 from fake_clips import DIMS, made_clips
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    with threadpool_limits(1):  # the matrices are tiny
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @parametrize_with_checks([LateFusion()])

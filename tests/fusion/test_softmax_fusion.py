@@ -1,7 +1,6 @@
 """SoftmaxFusion: logistic regression of the standardised embedding, with half the log odds of two classes."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from threadpoolctl import threadpool_limits
 
 from tristream.fusion import softmax_fusion
 from tristream.fusion.softmax_fusion import SoftmaxFusion
@@ -18,11 +16,7 @@ from tristream.fusion.softmax_fusion import SoftmaxFusion
 sys.path.append(str(Path(__file__).parent))
 from fake_clips import DIMS, made_clips
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    with threadpool_limits(1):  # the matrices are tiny
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @parametrize_with_checks([SoftmaxFusion()])

@@ -1,6 +1,5 @@
 """The audio CNNs: VGGish equal to TensorFlow's definition under both ports' names, the small CNN, the choice."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -35,13 +34,7 @@ POOLED = {"vggish/conv1", "vggish/conv2", "vggish/conv3/conv3_2", "vggish/conv4/
 PORT_LAYERS = [f"features.{k}" for k in (0, 3, 6, 8, 11, 13)] + [f"embeddings.{k}" for k in (0, 2, 4)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """The cores are shared with other tests."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

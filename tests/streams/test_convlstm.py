@@ -1,7 +1,5 @@
 """The convolutional LSTM: the paper's parameters and shapes, and that it is an LSTM."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,12 +17,7 @@ FEATURES = 3 * SIDE**2
 STEPS = 4
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # the networks are tiny
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def small_encoder() -> ConvLSTMEncoder:

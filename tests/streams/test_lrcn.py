@@ -1,7 +1,5 @@
 """The LRCN recipe's convolutions: the paper's parameters and shapes, layer by layer."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import nn
@@ -13,13 +11,7 @@ from tristream.streams.picture import PictureFormat
 from tristream.streams.placement import place
 from tristream.streams.recurrent import RecurrentEncoder
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # the networks are tiny
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def some_frames(count: int, side: int = 64) -> torch.Tensor:

@@ -1,7 +1,5 @@
 """The recurrent encoder: sizes, what its vector is, and that padding and batching never change it."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -29,12 +27,7 @@ CONFIGS = [
 PER_STEP = [config for config in CONFIGS if config.per_step]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # the networks are tiny
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def encoder(config: RecurrentConfig, features: int = FEATURES) -> RecurrentEncoder:

@@ -1,7 +1,6 @@
 """YAMNet: equal to TensorFlow's definition, true to the released weights on real sounds, and safe to round."""
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +39,7 @@ AUDIOSET_CLASSES = {
 SILENCE, FIRST_PLACE = 494, 500  # classes of no sound, and from 500 on of rooms and noise
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """The cores are shared with other tests."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

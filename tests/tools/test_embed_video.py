@@ -23,6 +23,9 @@ from tristream.streams.errors import TableError
 from tristream.tools.embed_video import app
 from tristream.tools.shell import run_command
 
+sys.path.append(str(Path(__file__).parent))
+from start_up import imported_by
+
 COMMAND = Path(sys.executable).with_name("embed-video")
 # Small pieces for the small clips here, and the same results whatever the number of workers.
 OPTIONS = ["--dtype", "float32"]
@@ -188,7 +191,7 @@ def test_nothing_to_do_is_said_at_once_without_loading_a_library(mixed: tuple[Ra
     assert ran.seconds < 3
     assert sorted((entry.name, entry.stat().st_mtime_ns) for entry in mixed[1].iterdir()) == before
     arguments = [str(videos / "a.avi"), "-o", str(mixed[1])]
-    assert _imported_by(arguments).isdisjoint({"torch", "timm", "cv2", "av", "pandas", "scipy"})
+    assert imported_by("embed_video", arguments).isdisjoint({"torch", "timm", "cv2", "av", "pandas", "scipy"})
     again = _embed(videos / "list.txt", "-o", mixed[1])
     assert (again.code, again.seconds < 3) == (2, True)
     assert "3 failed before (--retry-failed tries again)" in again.err
@@ -342,15 +345,6 @@ def test_a_signal_that_ends_politely_ends_like_ctrl_c(
 # Wrong inputs
 
 
-@pytest.fixture
-def _signals_kept() -> Iterator[None]:
-    """The command sets handlers for signals; here they are put back."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
-
-
 def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     """The one line that a command refused with."""
     assert run_command(app, [str(argument) for argument in arguments]) == 1
@@ -363,7 +357,7 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     return lines[0]
 
 
-@pytest.mark.usefixtures("_signals_kept")
+@pytest.mark.usefixtures("signals_kept")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -395,7 +389,7 @@ def test_wrong_arguments_get_one_line_that_says_what_to_do(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.usefixtures("_signals_kept")
+@pytest.mark.usefixtures("signals_kept")
 def test_inputs_that_are_not_there_get_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,7 +401,7 @@ def test_inputs_that_are_not_there_get_one_line(
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
-@pytest.mark.usefixtures("_signals_kept")
+@pytest.mark.usefixtures("signals_kept")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -435,7 +429,7 @@ def test_a_model_that_cannot_be_loaded_gets_one_line_and_leaves_no_table(
     assert not (tmp_path / "embeddings").exists()
 
 
-@pytest.mark.usefixtures("_signals_kept")
+@pytest.mark.usefixtures("signals_kept")
 @pytest.mark.parametrize("arguments", [["--backbone", "nonesuch"], ["--timeout", "-1"], ["--device", "cuda"], []])
 def test_overwrite_with_a_mistake_keeps_the_old_table(
     arguments: list[str],
@@ -454,7 +448,7 @@ def test_overwrite_with_a_mistake_keeps_the_old_table(
     assert sorted((entry.name, entry.read_bytes()) for entry in table.iterdir()) == before
 
 
-@pytest.mark.usefixtures("_signals_kept")
+@pytest.mark.usefixtures("signals_kept")
 def test_debug_shows_where_an_error_came_from(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(app, ["x.avi", "--model", "pocked", "--debug"]) == 1
     err = capsys.readouterr().err
@@ -462,7 +456,7 @@ def test_debug_shows_where_an_error_came_from(capsys: pytest.CaptureFixture[str]
     assert err.splitlines()[-1].startswith("error: no model 'pocked'")
 
 
-@pytest.mark.usefixtures("_signals_kept")
+@pytest.mark.usefixtures("signals_kept")
 def test_a_full_disk_ends_with_exit_code_1_and_one_line(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -473,7 +467,7 @@ def test_a_full_disk_ends_with_exit_code_1_and_one_line(
     assert "No space left on device" in _refused(capsys, videos / "a.avi", "-o", tmp_path / "table", "--jobs", "1")
 
 
-@pytest.mark.usefixtures("_signals_kept")
+@pytest.mark.usefixtures("signals_kept")
 def test_a_fault_of_our_own_is_one_line_too(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -483,43 +477,6 @@ def test_a_fault_of_our_own_is_one_line_too(
     monkeypatch.setattr("tristream.streams.inputs.find_inputs", fail)
     line = _refused(capsys, videos / "a.avi", "-o", tmp_path / "table")
     assert line == "error: ZeroDivisionError: division by zero; this is a fault of tristream, --debug shows where"
-
-
-# How fast it answers
-
-
-def _imported_by(arguments: list[str]) -> set[str]:
-    """The modules that a command has imported when it is done."""
-    code = (
-        "import sys\n"
-        "from tristream.tools.embed_video import app\n"
-        "from tristream.tools.shell import run_command\n"
-        f"run_command(app, {arguments!r})\n"
-        "print('\\n' + ' '.join(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.splitlines()[-1].split())
-
-
-def _best_seconds(*command: str | Path) -> float:
-    """The shortest of several runs: what it costs on a machine that is not busy."""
-
-    def once() -> float:
-        began = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        return time.perf_counter() - began
-
-    return min(once() for _ in range(7))
-
-
-def test_help_answers_at_once_and_imports_nothing_heavy() -> None:
-    assert _best_seconds(COMMAND, "--help") < 0.3
-    assert _imported_by(["--help"]).isdisjoint({"torch", "timm", "cv2", "av", "numpy", "pyarrow", "pebble"})
-
-
-def test_importing_the_package_costs_nothing() -> None:
-    bare = _best_seconds(sys.executable, "-c", "pass")
-    assert _best_seconds(sys.executable, "-c", "import tristream") - bare < 0.1
 
 
 def test_help_names_every_option_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

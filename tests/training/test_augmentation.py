@@ -8,10 +8,7 @@ from numpy.typing import NDArray
 from tristream.training.augmentation import FrameAugmenter
 from tristream.training.recipes import Augmentation
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

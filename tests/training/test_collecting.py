@@ -33,9 +33,7 @@ MakeVideo = Callable[..., Path]
 INPUTS = {each.stream: replace(each, kind="inputs") for each in FEATURES}
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from tristream.fusion.model import open_model
 from tristream.fusion.windows import Windows
@@ -31,9 +30,11 @@ CONFIG = replace(
 )
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.set_num_threads(1)
+def inline_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extraction, "Workers", InlineWorkers)
 
 

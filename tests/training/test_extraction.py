@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from tristream.fusion.config import ModelConfig
 from tristream.fusion.folder import sha256_of
@@ -27,9 +26,7 @@ from fake_extraction import FEATURES, TINY, InlineWorkers, tiny_job, tiny_source
 MakeVideo = Callable[..., Path]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -27,9 +27,7 @@ SIZES: dict[StreamName, int] = {"spatial": 6, "audio": 4}
 TOLD = {"spatial": 2.0, "audio": 0.0}  # how far the classes are apart, in deviations
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

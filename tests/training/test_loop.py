@@ -22,10 +22,7 @@ from tristream.training.recipes import FitConfig, OptimiserConfig
 sys.path.append(str(Path(__file__).parent))  # the processes below are given this path
 from fake_training import OPTIMISERS, Points, PointTask, points_of, train, train_in_a_process
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Stopped(Exception):

@@ -15,9 +15,11 @@ HeadName = Literal["softmax", "sigmoid", "votes"]
 HEADS: tuple[HeadName, ...] = ("softmax", "sigmoid", "votes")
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+def seeded() -> None:
     torch.manual_seed(0)
 
 

@@ -26,9 +26,7 @@ from fake_extraction import TINY, tiny_job, tiny_source
 MakeVideo = Callable[..., Path]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

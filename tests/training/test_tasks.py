@@ -23,9 +23,11 @@ from tristream.training.tasks import Precision, SequenceTask, StepTask
 FILES = 9
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+def seeded() -> None:
     torch.manual_seed(0)
 
 
