@@ -78,10 +78,9 @@ class SequenceReader:
         self._most_steps = most_steps
 
     def batches(self, clips: Sequence[Clip], size: int, generator: np.random.Generator) -> Iterator[Batch]:
-        """The clips in a random order, `size` at a time."""
-        order = generator.permutation(len(clips))
-        for first in range(0, len(order), size):
-            chosen = [clips[index] for index in order[first : first + size]]
+        """The clips in a random order, at most `size` at a time."""
+        for part in even_batches(generator.permutation(len(clips)), size):
+            chosen = [clips[index] for index in part]
             yield self._batch(chosen, [thinned(clip.steps, self._most_steps, generator) for clip in chosen])
 
     def in_order(self, clips: Sequence[Clip], size: int) -> Iterator[Batch]:
@@ -104,6 +103,15 @@ class SequenceReader:
         lengths = torch.tensor([len(sequence) for sequence in sequences])
         labels = torch.tensor([clip.label for clip in clips])
         return Batch(pad_sequence(sequences, batch_first=True), lengths, labels)
+
+
+def even_batches(order: Indices, size: int) -> list[Indices]:
+    """As few batches of at most `size` as there can be, of sizes that differ by one at most.
+
+    A last batch of a few clips would move the weights as far as a full one: on sets of a hundred clips, encoders were
+    thrown off by it.
+    """
+    return [part for part in np.array_split(order, max(1, -(-len(order) // size))) if len(part)]
 
 
 def thinned(steps: Indices, most: int | None, generator: np.random.Generator) -> Indices:

@@ -12,7 +12,7 @@ from tristream.streams.placement import DtypeName, select_device, select_dtype
 from tristream.streams.prefetch import prefetch
 from tristream.training.loop import Measured
 from tristream.training.networks import SequenceNetwork, StepNetwork
-from tristream.training.sequences import Batch, Clip, SequenceReader
+from tristream.training.sequences import Batch, Clip, SequenceReader, even_batches
 from tristream.training.steps import Step, StepReader
 
 BATCHES_AHEAD = 2
@@ -118,10 +118,9 @@ class StepTask:
 
     def _read(self, steps: Sequence[Step], generator: np.random.Generator | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of (B, …) inputs and (B,) labels; with a generator some are mirrored."""
-        for first in range(0, len(steps), self.batch_size):
-            chosen = steps[first : first + self.batch_size]
-            if len(chosen) > 1 or generator is None:  # batch norm cannot learn from one alone
-                yield self.reader.batch(chosen, generator)
+        for part in even_batches(np.arange(len(steps)), self.batch_size):
+            if len(part) > 1 or generator is None:  # batch norm cannot learn from one alone
+                yield self.reader.batch([steps[index] for index in part], generator)
 
 
 def _sum(parts: Iterator[Measured]) -> Measured | None:

@@ -154,7 +154,7 @@ def test_an_epoch_holds_each_clip_once_in_an_order_of_its_own(cache: FeatureCach
     clips, reader = clips_of(*range(7)), SequenceReader(cache)
     epochs = [list(reader.batches(clips, 3, np.random.default_rng(seed))) for seed in (0, 0, 1)]
     orders = [numbers_of(epoch) for epoch in epochs]
-    assert [len(batch.labels) for batch in epochs[0]] == [3, 3, 1]
+    assert [len(batch.labels) for batch in epochs[0]] == [3, 2, 2]  # alike in size
     assert sorted(orders[0]) == sorted(orders[2]) == list(range(7))
     assert orders[0] == orders[1]
     assert orders[0] != orders[2]
