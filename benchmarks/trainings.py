@@ -32,7 +32,7 @@ WEIGHTS = SHARED / "weights"
 
 
 class Clock(TerminalReport):
-    """Tells what a training does, and takes the time of what a filled cache would have spared it."""
+    """Takes, beside telling what a training does, the time of what a filled cache would have spared it."""
 
     def __init__(self) -> None:
         super().__init__(None)
@@ -44,9 +44,7 @@ class Clock(TerminalReport):
         began = time.perf_counter()
         with super().files(what, total) as on_file:
             yield on_file
-        seconds = time.perf_counter() - began
-        self.cached_seconds += seconds
-        self.say(f"{what} of {total} files: {seconds:.0f} s")
+        self.cached_seconds += time.perf_counter() - began
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Callable[[Progress], None]]:
@@ -54,10 +52,8 @@ class Clock(TerminalReport):
         began = time.perf_counter()
         with super().stage(name) as on_epoch:
             yield on_epoch
-        seconds = time.perf_counter() - began
         if name.endswith("CNN"):
-            self.cached_seconds += seconds
-        self.say(f"{name}: {seconds:.0f} s")
+            self.cached_seconds += time.perf_counter() - began
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ class Workers(Generic[K]):
             raise UsageError(f"timeout must be more than 0 seconds, got {timeout_seconds}")
         self.jobs = jobs
         self.job = replace(job, threads=max(1, cores() // jobs), memory_bytes=memory_share_bytes(jobs))
+        self._loaded = False  # whether a worker has loaded the model, and fetched what it lacked
         self.dims: dict[str, int] = {}  # length of each stream's vector, known once a file is done
         self._timeout_seconds = timeout_seconds
         self._all: list[_Worker] = []
@@ -78,7 +79,7 @@ class Workers(Generic[K]):
     def free(self) -> bool:
         """Whether a worker could begin with a file now."""
         # One worker alone fetches what a hub gives; the others find it in the cache.
-        fetching = not self.dims and any(weights.hub for weights in self.job.source.weights.values())
+        fetching = not self._loaded and any(weights.hub for weights in self.job.source.weights.values())
         return len(self._busy) < (1 if fetching else self.jobs)
 
     def start(self, key: K, path: str) -> None:
@@ -107,6 +108,11 @@ class Workers(Generic[K]):
                     self.start(key, path)
         return results
 
+    def _know(self, each: "_Worker") -> None:
+        """Take in what a worker that has loaded the model knows of it."""
+        self.dims = each.dims()
+        self._loaded = True
+
     def _settle(
         self, future: "Future[VideoEmbedding]", loss: Exception | None, each: "_Worker", path: str
     ) -> VideoEmbedding | None:
@@ -114,9 +120,9 @@ class Workers(Generic[K]):
         error = loss or future.exception()
         if error is None:
             self._idle.append(each)
-            self.dims = each.dims()
+            self._know(each)
             return future.result()
-        self.dims = each.dims()  # raises where the model could not be loaded
+        self._know(each)  # raises where the model could not be loaded
         each.tell_to_stop()
         each.wait_for_end()
         self._all.remove(each)

@@ -31,6 +31,8 @@ from tristream.streams.config import (
 from tristream.streams.errors import ModelError, UsageError
 
 DEFAULT_MODEL = "pocket"
+# What a model folder may hold: the manifest names and checks each file.
+FOLDER_PATTERNS = ("*.json", "*.safetensors", "*.png", "README.md")
 SHIPPED = Path(__file__).resolve().parent / "models"
 RECIPES: dict[str, ModelConfig] = {
     "tkachenko2018": TKACHENKO2018,
@@ -168,7 +170,7 @@ def _download(repository: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(snapshot_download(repository, allow_patterns=["model.json", "*.safetensors", "README.md"]))
+        return Path(snapshot_download(repository, allow_patterns=list(FOLDER_PATTERNS)))
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         raise ModelError(f"the model hf:{repository} cannot be downloaded: {error}") from error
 

@@ -20,7 +20,7 @@ from tristream.tools.options import (
     Timeout,
     TrainedWindow,
 )
-from tristream.tools.shell import run_command
+from tristream.tools.shell import run_command, say
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -86,9 +86,9 @@ def evaluate_video(
 ) -> int:
     """Measure a model on the test part of a data set.
 
-    Without a test part, a quarter of its groups is one: the quarter that train-video held out of the same data set,
-    unless another --seed is given. Exit codes: 0 done, 1 usage or set-up, 2 done, but some files could not be read or
-    are not there, 130 interrupted.
+    A data set without a test part is measured on whole, where the model learnt from none of its files, which it knows
+    by their content; else on the quarter of its groups that train-video held out, unless another --seed is given.
+    Exit codes: 0 done, 1 usage or set-up, 2 done, but some files could not be read or are not there, 130 interrupted.
     """
     from tristream.training.process import prepare_to_train
 
@@ -103,9 +103,9 @@ def evaluate_video(
     from tristream.training.datasets import read_dataset
     from tristream.training.evaluate import Evaluator, cache_of
     from tristream.training.layouts import PUBLISHED_SPLITS
-    from tristream.training.record import trained_window_seconds, training_record
+    from tristream.training.record import learnt_from, trained_window_seconds, training_record
     from tristream.training.settings import TrainSettings
-    from tristream.training.splits import train_and_test
+    from tristream.training.splits import train_and_measured
     from tristream.training.sweep import check_sweepable, sweep_recurrent
 
     if epochs is not None and not sweep:
@@ -118,7 +118,11 @@ def evaluate_video(
     seed = known.get("seed", 0) if seed is None else seed
     data = read_dataset(dataset, layout=layout, split=split, test_group=test_group)
     say_notes(data)
-    train, test = train_and_test(data, seed=seed)
+    learnt = learnt_from(source)
+    train, test = train_and_measured(data, lambda each: learnt is None or learnt(each.path), seed)
+    if not train and (ablation or sweep):
+        option = "--ablation" if ablation else "--sweep"
+        raise UsageError(f"{option} fits anew on a training part, and {dataset} has none: leave it out")
     settings = TrainSettings(
         seed=seed,
         window_seconds=trained_window_seconds(source) if window is None else window,
@@ -134,6 +138,7 @@ def evaluate_video(
         evaluator = Evaluator(source, settings, features, training_report(None))
         evaluation = evaluator.evaluate(test, train if ablation else None)
         swept = sweep_recurrent(evaluator, train, test) if sweep else ()
+    say(f"measured on {len(test)} of the data set's {len(data.examples)} files")
     to_stdout = json_file is not None and str(json_file) == "-"
     print_evaluation(evaluation, to_stderr=to_stdout)
     if swept:

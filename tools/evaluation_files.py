@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tristream.fusion.folder import write_atomically
+from tristream.fusion.rows import text_of
 from tristream.streams.config import to_json
 from tristream.streams.errors import UsageError
 from tristream.training.evaluate import Evaluation
@@ -87,5 +88,5 @@ def _predictions(evaluation: Evaluation) -> str:
     writer.writerow(["path", "label", "predicted", *evaluation.classes])
     for example, row in zip(evaluation.examples, evaluation.probabilities, strict=True):
         predicted = evaluation.classes[int(row.argmax())]
-        writer.writerow([example.path, example.label, predicted, *(f"{value:.4f}" for value in row)])
+        writer.writerow([text_of(str(example.path)), example.label, predicted, *(f"{value:.4f}" for value in row)])
     return text.getvalue()

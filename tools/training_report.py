@@ -83,7 +83,10 @@ class TerminalReport(Report):
         )
         with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task(what, total=total)
+            began = time.monotonic()
             yield lambda done, of: progress.update(task, completed=done, total=of)
+        if not sys.stderr.isatty():
+            say(f"{what}: {total} files in {time.monotonic() - began:.0f} s")
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Callable[[loop.Progress], None]]:
@@ -97,7 +100,7 @@ class TerminalReport(Report):
             TextColumn("{task.fields[left]}"),
         )
         last: list[loop.Progress] = []
-        told_at = time.monotonic()
+        began = told_at = time.monotonic()
         with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task(name, total=None, figures="", left="")
 
@@ -121,7 +124,8 @@ class TerminalReport(Report):
             yield show
         if last and not sys.stderr.isatty():
             count = len(last[0].epochs)
-            say(f"{name}: {count} epoch{'s' * (count != 1)}, {figures_of(last[0])}")
+            seconds = time.monotonic() - began
+            say(f"{name}: {count} epoch{'s' * (count != 1)} in {seconds:.0f} s, {figures_of(last[0])}")
 
     def _log(self, name: str, state: loop.Progress) -> None:
         if self._writer is None:

@@ -103,7 +103,8 @@ class CNNStage:
         """
         learn, validate = self._footage(rest, extracted, cache), self._footage(held_out, extracted, cache)
         if not learn:
-            raise UsageError(f"no file to learn from has the stream {self.stream}: leave it out with --streams")
+            why = f" ({next(iter(extracted.failed.values()))})" if extracted.failed else ""
+            raise UsageError(f"no file to learn from has the stream {self.stream}{why}: leave it out with --streams")
         facts = self._facts(self._labelled(rest, extracted), self._labelled(held_out, extracted))
         if (taken := self._taken(facts, cache)) is not None:
             return taken

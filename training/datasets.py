@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tristream.fusion.rows import text_of
 from tristream.streams.errors import UsageError
 from tristream.training.examples import Example, Listing, Part
 from tristream.training.layouts import LAYOUTS, LayoutName, check_choice, layout_of
@@ -71,8 +72,8 @@ def check_trainable(train: Sequence[Example]) -> None:
         raise UsageError(f"all {count} clips to train on are of one class, {label!r}: a classifier needs two or more")
     if alone := sorted(label for label, count in counts.items() if count < 2):
         raise UsageError(
-            f"every class needs 2 clips or more to train on; only one is there of {', '.join(map(repr, alone))}: "
-            "add clips, or take the class out"
+            f"every class needs 2 clips or more to train on, besides those to test on; only one is there of "
+            f"{', '.join(map(repr, alone))}: add clips, or take the class out"
         )
 
 
@@ -83,6 +84,9 @@ def _check(path: Path, layout: LayoutName, listing: Listing) -> None:
     if not listing.examples:
         notes = "".join(f"; {note}" for note in listing.notes)
         raise UsageError(f"no video or sound file of layout {layout} in {path}{notes}")
+    for label in sorted({one.label for one in listing.examples}):
+        if text_of(label) != label:
+            raise UsageError(f"the class name {text_of(label)} is no UTF-8: rename it")
     first: dict[Path, Example] = {}
     for one in listing.examples:
         if (before := first.setdefault(one.path, one)) is not one:

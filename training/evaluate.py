@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from tristream.fusion.classify import Verdict
 from tristream.fusion.embedding import VideoEmbedding, slice_of
-from tristream.fusion.folder import sha256_of
 from tristream.fusion.model import Model, open_model
 from tristream.fusion.source import ModelSource
 from tristream.fusion.windows import Windows
@@ -25,10 +24,9 @@ from tristream.training.examples import Example
 from tristream.training.extraction import Wanted, extract, make_job
 from tristream.training.fusing import FUSIONS, new_fusion
 from tristream.training.metrics import Metrics, measure
-from tristream.training.record import training_record
+from tristream.training.record import learnt_from
 from tristream.training.reporting import Report
 from tristream.training.settings import TrainSettings
-from tristream.training.train import CONTENT_DIGITS
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,8 @@ class Evaluator:
         labels = np.array([classes.index(example.label) for example in examples], np.intp)
         verdicts = self.classifier.of(results)
         probabilities = np.stack([verdict.probabilities for verdict in verdicts])  # (N, K)
-        top1 = accuracy_interval(probabilities.argmax(axis=1) == labels, [example.group for example in examples])
+        hits = probabilities.argmax(axis=1) == labels
+        top1 = accuracy_interval(hits, [example.group for example in examples], seed=self.settings.seed)
         ablation = None
         if train is not None:
             ablation = self._ablate(train, examples, results, verdicts, labels)
@@ -114,8 +113,8 @@ class Evaluator:
 
     def _seen(self, examples: Sequence[Example]) -> int:
         """How many of the files the model was trained on, by their content: with another split than then, many."""
-        learnt = set(training_record(self.source)["contents"])
-        seen = sum(sha256_of(example.path)[:CONTENT_DIGITS] in learnt for example in examples)
+        learnt = learnt_from(self.source)
+        seen = sum(learnt(example.path) for example in examples) if learnt else 0
         if seen:
             self.report.say(
                 f"warning: the model was trained on {seen} of these {len(examples)} files, so the figures flatter it; "

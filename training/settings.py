@@ -13,7 +13,11 @@ DEFAULT_CACHE_GIGABYTES = 50.0
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Choices of a training; None keeps what the recipe says."""
+    """Choices of a training; None keeps what the recipe says.
+
+    Raises:
+        UsageError: a number that cannot be.
+    """
 
     seed: int = 0
     validation_share: float = 0.2
@@ -31,13 +35,35 @@ class TrainSettings:
     cache: Path | None = DEFAULT_CACHE  # None: features are kept beside the model until it is done
     cache_gigabytes: float | None = DEFAULT_CACHE_GIGABYTES
 
+    def __post_init__(self) -> None:
+        counts = {
+            "--epochs": self.epochs,
+            "--batch-size": self.batch_size,
+            "--cnn-epochs": self.cnn_epochs,
+            "--jobs": self.jobs,
+        }
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                raise UsageError(f"{name} must be at least 1, got {count}")
+        if self.fine_tune < 0:
+            raise UsageError(f"--fine-tune must be 0 or more blocks, got {self.fine_tune}")
+        if not 0 <= self.seed < 2**32:  # what scikit-learn takes
+            raise UsageError(f"--seed must be from 0 to {2**32 - 1}, got {self.seed}")
+        numbers = {
+            "--learning-rate": self.learning_rate,
+            "--cache-size": self.cache_gigabytes,
+            "--timeout": self.timeout_seconds,
+        }
+        for name, number in numbers.items():
+            if number is not None and not 0 < number < float("inf"):
+                raise UsageError(f"{name} must be a positive number, got {number}")
+
     def of_recipe(self, recipe: Recipe) -> Recipe:
         """The recipe with these choices.
 
         Raises:
-            UsageError: a number that cannot be, or a fusion for a recipe that has a head of its own.
+            UsageError: a fusion for a recipe that has a head of its own.
         """
-        self._check()
         sequence = replace(recipe.sequence, fit=self._fit(recipe.sequence.fit))
         cnn = {
             stream: replace(each, fit=replace(each.fit, epochs=self.cnn_epochs or each.fit.epochs))
@@ -60,26 +86,3 @@ class TrainSettings:
             batch_size=self.batch_size or fit.batch_size,
             optimiser=replace(fit.optimiser, learning_rate=rate),
         )
-
-    def _check(self) -> None:
-        counts = {
-            "--epochs": self.epochs,
-            "--batch-size": self.batch_size,
-            "--cnn-epochs": self.cnn_epochs,
-            "--jobs": self.jobs,
-        }
-        for name, count in counts.items():
-            if count is not None and count < 1:
-                raise UsageError(f"{name} must be at least 1, got {count}")
-        if self.fine_tune < 0:
-            raise UsageError(f"--fine-tune must be 0 or more blocks, got {self.fine_tune}")
-        if not 0 <= self.seed < 2**32:  # what scikit-learn takes
-            raise UsageError(f"--seed must be from 0 to {2**32 - 1}, got {self.seed}")
-        numbers = {
-            "--learning-rate": self.learning_rate,
-            "--cache-size": self.cache_gigabytes,
-            "--timeout": self.timeout_seconds,
-        }
-        for name, number in numbers.items():
-            if number is not None and not 0 < number < float("inf"):
-                raise UsageError(f"{name} must be a positive number, got {number}")

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +13,7 @@ from tristream.training.datasets import Dataset, Example
 
 Examples = tuple[Example, ...]
 FINEST_FOLDS = 20  # shares are rounded to m of at most so many folds: 0.2 is 1 of 5, 0.15 is 3 of 20
+TEST_SHARE = 0.25  # of a data set that leaves its parts open
 MIN_SHARE, MAX_SHARE = 1 / FINEST_FOLDS, 1 - 1 / FINEST_FOLDS
 
 
@@ -32,7 +33,7 @@ def part_off(examples: Sequence[Example], share: float = 0.2, seed: int = 0) -> 
     return _hold_out(examples, share, seed)
 
 
-def train_and_test(dataset: Dataset, share: float = 0.25, seed: int = 0) -> tuple[Examples, Examples]:
+def train_and_test(dataset: Dataset, share: float = TEST_SHARE, seed: int = 0) -> tuple[Examples, Examples]:
     """(train, test): the data set's own parts, or where it leaves them open, a `share` held out as by `part_off`.
 
     The train part keeps what the data set calls `validation`, for `part_off` to find. Where it has a validation
@@ -49,6 +50,24 @@ def train_and_test(dataset: Dataset, share: float = 0.25, seed: int = 0) -> tupl
     if not train:
         raise UsageError(f"all {len(test)} examples of {dataset.name} are its {test[0].part} part: none to train on")
     return train, test
+
+
+def train_and_measured(dataset: Dataset, learnt: Callable[[Example], bool], seed: int = 0) -> tuple[Examples, Examples]:
+    """(train, those to measure a trained model on); the first is empty where the data set has nothing to learn from.
+
+    The data set's own parts, as `train_and_test` takes them. Where it leaves them open: all of it, if the model has
+    `learnt` from none of its files, else those that training held out.
+
+    Raises:
+        UsageError: as `part_off`.
+    """
+    test = dataset.part("test") or dataset.part("validation")
+    if test:
+        chosen = set(test)
+        return _in_order(one for one in dataset.examples if one not in chosen), test
+    if any(learnt(one) for one in dataset.examples):
+        return _hold_out(dataset.examples, TEST_SHARE, seed)
+    return (), _in_order(dataset.examples)
 
 
 def folds(examples: Sequence[Example], count: int = 5, seed: int = 0) -> tuple[tuple[Examples, Examples], ...]:

@@ -35,13 +35,11 @@ from tristream.training.history import StageHistory
 from tristream.training.partial import PartialFolder
 from tristream.training.pictures import draw_curves
 from tristream.training.recipes import Recipe
-from tristream.training.record import TRAINING_FILE
+from tristream.training.record import CONTENT_DIGITS, TRAINING_FILE
 from tristream.training.reporting import Report
 from tristream.training.sequence_stage import SequenceStage, TrainedEncoder
 from tristream.training.settings import TrainSettings
 from tristream.training.splits import part_off
-
-CONTENT_DIGITS = 16  # of a file's sha256, which tell a million files apart
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,8 @@ class Trainer:
         folder: where the model goes; it must not be there yet, unless `overwrite`.
 
     Raises:
-        UsageError: what `check_trainable`, `part_off` and `PartialFolder` refuse, settings that do not fit the recipe.
+        UsageError: what `check_trainable`, `part_off` and `PartialFolder` refuse, a class that is to be validated on
+            alone, settings that do not fit the recipe.
     """
 
     train: Sequence[Example]
@@ -85,6 +84,8 @@ class Trainer:
         self.windows = Windows(self.settings.window_seconds, self.settings.window_seconds)
         self._given = dict(self.source.weights)  # before any is trained
         self._rest, self._held_out = part_off(self.train, self.settings.validation_share, self.settings.seed)
+        if lost := sorted(set(self.classes) - {each.label for each in self._rest}):
+            raise UsageError(f"class {lost[0]!r} is only in the validation part: none of it is left to learn from")
         self._partial = PartialFolder(self.folder, self.overwrite)
         self.work = self._partial.path
         self._left_out: dict[str, str] = {}
@@ -164,8 +165,11 @@ class Trainer:
             job = stage.job(self.windows, self.cache)
             trained = stage.trained_before(job, self._rest, self._held_out, self.cache)
             if trained is None:
-                # Which files cannot be read is told of the features, as one may lack this stream and have others.
+                # A file that cannot be read at all is told of the features, as one may lack this stream and have
+                # others.
                 extracted = self._extract(job, [*self._rest, *self._held_out])
+                for error in extracted.failed.values():
+                    self.report.say(f"left out of the {stage.stream} CNN's training: {error}")
                 trained = stage.train(self._rest, self._held_out, extracted, self.cache)
             weights, history = trained
             self.source = replace(self.source, weights={**self.source.weights, f"{stage.stream}.cnn": weights})

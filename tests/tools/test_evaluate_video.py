@@ -157,6 +157,21 @@ def test_the_open_split_is_the_one_that_the_model_was_trained_with(
     assert capsys.readouterr().err.count("warning: the model was trained on ") == 1
 
 
+def test_files_that_the_model_has_not_learnt_from_are_all_measured(
+    model: Path, data: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a folder a class, or in a test part alone."""
+    unseen = Path(shutil.copytree(data / "test", tmp_path / "unseen"))
+    alone = tmp_path / "alone"
+    shutil.copytree(unseen, alone / "test")
+    for folder in (unseen, alone):
+        assert run(model, folder, "--cache", cache, "--json", "-") == 0
+        captured = capsys.readouterr()
+        told = json.loads(captured.out)
+        assert (told["clips"], told["seen_in_training"]) == (6, 0)
+        assert "measured on 6 of the data set's 6 files\n" in captured.err
+
+
 # The sweep
 
 
@@ -194,7 +209,8 @@ def test_the_sweep_stands_beside_the_papers_figures(
         (["MODEL", "nowhere"], "nowhere"),
         (["MODEL", "DATA", "--layout", "ucf101"], "trainlist01.txt"),
         (["MODEL", "other.csv"], "the model knows no class 'blue'; it knows green, red"),
-        (["MODEL", "one.csv"], "all 2 examples of one.csv are its test part: none to train on"),
+        (["MODEL", "one.csv", "--ablation"], "--ablation fits anew on a training part, and one.csv has none"),
+        (["MODEL", "one.csv", "--sweep", "recurrent"], "--sweep fits anew on a training part, and one.csv has none"),
         (["MODEL", "DATA", "--window", "0"], "window must be"),
         (["MODEL", "DATA", "--seed", "-1"], "--seed"),
         (["MODEL", "DATA", "--sweep", "audio"], "--sweep"),

@@ -1,5 +1,6 @@
 """Data sets as their users meet them: real folders, parts, and what cannot be trained on."""
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -45,7 +46,7 @@ def test_a_data_set_that_can_be_trained_on() -> None:
     [
         ("", "no clip to train on"),
         ("aaa", "all 3 clips to train on are of one class, 'a'"),
-        ("aabcc", "2 clips or more to train on; only one is there of 'b'"),
+        ("aabcc", "2 clips or more to train on, besides those to test on; only one is there of 'b'"),
         ("dacc", "only one is there of 'a', 'd'"),
     ],
 )
@@ -93,3 +94,13 @@ def test_surveillance_fights(shared: Path) -> None:
     dataset = read_dataset(shared / "data" / "surveillance-fights")
     assert Counter(one.label for one in dataset.examples) == {"fight": 40, "noFight": 40}
     assert {one.part for one in dataset.examples} == {None}
+
+
+def test_a_class_name_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    """It could not be written into the model, after hours."""
+    for name in (b"caf\xe9", b"tea"):
+        folder = tmp_path / os.fsdecode(name)
+        folder.mkdir()
+        (folder / "a.avi").touch()
+    with pytest.raises(UsageError, match=r"the class name caf\\udce9 is no UTF-8: rename it"):
+        read_dataset(tmp_path)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tristream.streams.errors import UsageError
 from tristream.training.datasets import Dataset, Example, Part
-from tristream.training.splits import folds, part_off, train_and_test
+from tristream.training.splits import folds, part_off, train_and_measured, train_and_test
 
 # Groups, each with its clips' classes: of one class as in UCF101, or of several as KTH's persons.
 own_groups = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 5)), min_size=2, max_size=40).map(
@@ -180,3 +180,18 @@ def test_an_open_split_is_made(part: Part | None) -> None:
 def test_a_test_part_alone_leaves_nothing_to_train_on() -> None:
     with pytest.raises(UsageError, match="all 4 examples of set are its test part"):
         train_and_test(Dataset("set", "csv", numbered("test", 0, 1, 2, 3)))
+
+
+@pytest.mark.parametrize("part", [None, "train"])
+def test_a_trained_model_is_measured_on_all_that_it_has_not_learnt_from(part: Part | None) -> None:
+    examples = numbered(part, *range(40))
+    whole = Dataset("set", "folders", examples)
+    train, measured = train_and_measured(whole, lambda _: False)
+    assert (set(train), set(measured)) == (set(), set(examples))
+    assert train_and_measured(whole, lambda one: one == examples[7]) == train_and_test(whole)
+
+
+def test_a_trained_model_is_measured_on_a_test_part_though_nothing_is_there_to_learn_from() -> None:
+    train, test = numbered("train", 0, 1), numbered("test", 2, 3)
+    assert train_and_measured(Dataset("set", "csv", test), lambda _: True) == ((), test)
+    assert train_and_measured(Dataset("set", "csv", train + test), lambda _: True) == (train, test)

@@ -6,6 +6,7 @@ import random
 import shutil
 import sys
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from safetensors.numpy import load_file
 from tristream.fusion.classify import ModelClassifier
 from tristream.fusion.folder import read_manifest, sha256_of
 from tristream.fusion.model import open_model
-from tristream.fusion.source import Overrides, find_model
+from tristream.fusion.source import FOLDER_PATTERNS, Overrides, find_model
 from tristream.streams.config import to_json
 from tristream.streams.errors import UsageError
 from tristream.training import extraction, train
@@ -156,6 +157,11 @@ def test_where_no_network_is_to_be_trained_the_fusion_is(clips: Path, cache: Pat
     assert "curves.png" not in (trained.folder / "README.md").read_text()
     evaluation = Evaluator(find_model(trained.folder), quick(cache), FeatureCache(cache)).evaluate(train)
     assert evaluation.metrics.top1 > 0.9
+
+
+def test_a_hub_gives_all_that_the_folder_holds(whole: Trained) -> None:
+    for path in whole.folder.iterdir():
+        assert any(fnmatch(path.name, pattern) for pattern in FOLDER_PATTERNS)
 
 
 def test_the_folder_holds_all_that_a_reader_needs(whole: Trained) -> None:
