@@ -45,10 +45,13 @@ class Collector:
         if config.spatial is not None and self._picture is None:
             self._picture = build_spatial_cnn(config.spatial, None, "", pretrained=False).picture
 
-    def collect(self, path: str, wanted: Sequence["Wanted"], *, beside: bool = False) -> dict["Wanted", StepFeatures]:
+    def collect(
+        self, path: str, wanted: Sequence["Wanted"], *, seed: int = 0, beside: bool = False
+    ) -> dict["Wanted", StepFeatures]:
         """What is wanted of a file; a stream that it has not gives no steps.
 
         Args:
+            seed: of the changes that augmented versions show.
             beside: whether other streams of the file were collected before, so that it may have none of these.
 
         Raises:
@@ -56,7 +59,7 @@ class Collector:
             FlowError: the flow engine cannot work on it.
         """
         try:
-            return self._collect(path, wanted)
+            return self._collect(path, wanted, seed)
         except FlowError:
             raise
         except MediaError:
@@ -64,7 +67,7 @@ class Collector:
                 raise
             return {each: _Collected(None, each, self._job.batch_size).finish(0.0, ()) for each in wanted}
 
-    def _collect(self, path: str, wanted: Sequence["Wanted"]) -> dict["Wanted", StepFeatures]:
+    def _collect(self, path: str, wanted: Sequence["Wanted"], seed: int) -> dict["Wanted", StepFeatures]:
         job = self._job
         config = job.source.config.with_streams(tuple(dict.fromkeys(each.stream for each in wanted)))
         plan = step_plan(config, self._picture if config.spatial else None, job.windows)
@@ -73,7 +76,7 @@ class Collector:
             # A stack of one pair is the flow from a frame to the next; it is needed of every frame.
             plan = replace(plan, stack_pairs=1, stack_stride=1)
         engine = flow_engine(job.source, plan, select_device(job.device))
-        collected = {each: _Collected(self._model, each, job.batch_size) for each in wanted}
+        collected = {each: _Collected(self._model, each, job.batch_size, seed) for each in wanted}
         with open_media(path, plan, engine, job.threads) as reader:
             with closing(read_steps(reader, plan, engine, Timings())) as pieces:
                 for steps in pieces:
@@ -88,8 +91,9 @@ class Collector:
 class _Collected:
     """The steps of one stream so far."""
 
-    def __init__(self, model: Model | None, wanted: "Wanted", batch_size: int) -> None:
+    def __init__(self, model: Model | None, wanted: "Wanted", batch_size: int, seed: int = 0) -> None:
         self.count = 0
+        self._seed = seed
         self._model = model
         self._wanted = wanted
         self._batch_size = batch_size
@@ -138,7 +142,8 @@ class _Collected:
         if config is None:
             return []
         height, width = frames.shape[1:3]
-        return [FrameAugmenter(config, height, width, copy)(frames, self.count) for copy in range(config.copies)]
+        seeds = range(self._seed, self._seed + config.copies)
+        return [FrameAugmenter(config, height, width, seed)(frames, self.count) for seed in seeds]
 
 
 def to_int8(fields: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tristream.training.collecting import Collector
 
 FEATURES_VERSION = 1  # of what is kept; counted up when features of the same settings change
+SEED_DIGITS = 8  # of a file's sha256, that decide how its frames are changed where they are augmented
 BATCH_SIZE = 16  # steps that go through a CNN together
 FIRST_ESTIMATE_FILES = 8  # so many files tell how much room all of them need
 # Every frame, for a CNN that is trained on steps drawn anew in each epoch.
@@ -77,13 +78,15 @@ class ExtractionJob(Job):
         return {}, extract
 
     def _extract(self, collector: "Collector", cache: FeatureCache, path: str) -> VideoEmbedding:
-        keys = self.keys(sha256_of(Path(path)))
+        content = sha256_of(Path(path))
+        keys = self.keys(content)
         missing = [wanted for wanted, key in keys.items() if not cache.has(key)]
         warnings: tuple[str, ...] = ()
         if missing:
             there = (key for wanted, key in keys.items() if wanted not in missing)
             beside = self.may_lack or any(len(cache.times(key)[0]) for key in there)
-            for wanted, features in collector.collect(path, missing, beside=beside).items():
+            seed = int(content[:SEED_DIGITS], 16)  # each file its own changes, the same wherever it lies
+            for wanted, features in collector.collect(path, missing, seed=seed, beside=beside).items():
                 cache.write(keys[wanted], features)
                 warnings = features.warnings
         return VideoEmbedding(path, self.source.model_id, warnings=warnings)

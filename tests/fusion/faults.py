@@ -40,6 +40,7 @@ class FaultyJob(Job):
     batch_size: int = 1
     load_seconds: float = 0.0
     load_fault: str = ""
+    dims: tuple[tuple[str, int], ...] = (("spatial", 2),)  # none where no vectors are made, but features
 
     def open(self) -> tuple[dict[str, int], EmbedFile]:
         """As slow or faulty as the job says."""
@@ -49,7 +50,7 @@ class FaultyJob(Job):
         if self.load_fault:
             obey(self.load_fault)
         bound_memory(GIB // 8)
-        return {"spatial": 2}, embed
+        return dict(self.dims), embed
 
 
 def embed(path: str) -> VideoEmbedding:

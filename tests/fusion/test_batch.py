@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -16,6 +17,7 @@ import pytest
 from tristream.fusion import worker
 from tristream.fusion.batch import Workers, embed_files, memory_share_bytes
 from tristream.fusion.embedding import VideoEmbedding
+from tristream.fusion.source import Weights
 from tristream.streams.errors import ModelError, UsageError
 
 sys.path.append(str(Path(__file__).parent))  # the workers are given this path, and import `faults` from it
@@ -208,3 +210,14 @@ def test_any_library_s_want_of_memory_is_told_in_the_same_words(monkeypatch: pyt
         assert worker.embed("x.avi").error == (
             "needs more memory than the 1.5 GiB of this worker; fewer --jobs give each worker more"
         )
+
+
+@pytest.mark.parametrize("dims", [(("spatial", 2),), ()])
+def test_one_worker_fetches_what_a_hub_gives_and_then_all_work(dims: tuple[tuple[str, int], ...]) -> None:
+    source = replace(FaultyJob().source, weights={"spatial.cnn": Weights(hub="resnet18")})
+    with Workers[str](FaultyJob(source, dims=dims), jobs=2, timeout_seconds=30) as workers:
+        workers.start("first.avi", "first.avi")
+        assert not workers.free
+        _next(workers)
+        workers.start("second.avi", "second.avi")
+        assert workers.free

@@ -41,9 +41,9 @@ def clip(make_video: MakeVideo, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return make_video(tmp_path_factory.mktemp("clips") / "clip.mkv", seconds=2, fps=10, sound_hz=16_000)
 
 
-def collected(path: Path, *wanted: Wanted, config: ModelConfig = TINY) -> dict[Wanted, StepFeatures]:
+def collected(path: Path, *wanted: Wanted, config: ModelConfig = TINY, seed: int = 0) -> dict[Wanted, StepFeatures]:
     job = tiny_job(FeatureCache(path.parent / "none"), *wanted, config=config)
-    return Collector(job).collect(str(path), job.wanted)
+    return Collector(job).collect(str(path), job.wanted, seed=seed)
 
 
 # Features
@@ -155,6 +155,9 @@ def test_versions_begin_with_the_clip_as_it_is(clip: Path) -> None:
     for one, other in ((0, 1), (0, 2), (1, 2)):
         assert np.abs(many.values[one] - many.values[other]).max() > 0.01
     np.testing.assert_array_equal(collected(clip, augmented)[augmented].values, many.values)
+    others = collected(clip, augmented, seed=7)[augmented]
+    np.testing.assert_array_equal(others.values[0], many.values[0])
+    assert (others.values[1:] != many.values[1:]).any()
 
 
 def test_pictures_have_versions_too(clip: Path) -> None:

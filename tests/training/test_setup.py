@@ -1,6 +1,7 @@
 """A training is set up of a recipe's name, what a user changes of it and the weights that are there."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,13 @@ def test_a_folder_may_be_the_one_that_one_stands_in(tmp_path: Path, monkeypatch:
         ("lrcn2024", Overrides(streams=("audio",)), TRAIN, UsageError, "no stream 'audio' in this model"),
         ("lrcn2024", Overrides(audio_weights=Path("x")), TRAIN, UsageError, "x was given for audio.cnn, which this"),
         ("tkachenko2018", Overrides(spatial_weights=Path("x")), TRAIN, ModelError, "no weights file at x"),
+        (
+            "lrcn2024",
+            Overrides(),
+            [*TRAIN, *(replace(e, label="blue", part="validation") for e in TRAIN[:2])],
+            UsageError,
+            "class 'blue' is only in the validation part: none of it is left to learn from",
+        ),
         # Of one group on both sides nothing can be held out.
         ("lrcn2024", Overrides(), [Example(e.path, e.label, "one") for e in TRAIN], UsageError, "nothing can be held"),
     ],
