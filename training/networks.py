@@ -38,10 +38,13 @@ class SequenceNetwork(nn.Module):
         logits: Tensor = self.head(self.dropout(vectors))
         return logits
 
-    def vectors(self, steps: Tensor, lengths: Tensor) -> Tensor:
-        """The encoder's vectors (B, D)."""
-        vectors: Tensor = self.encoder(self._features(steps), lengths)
-        return vectors
+    def vectors_and_logits(self, steps: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The encoder's vectors (B, D), and the logits as `forward` gives them in evaluation mode."""
+        steps = self._features(steps)
+        vectors: Tensor = self.encoder(steps, lengths)
+        if self.kind == "votes" and isinstance(self.encoder, RecurrentEncoder):
+            return vectors, self.head(self.encoder.outputs(steps, lengths))
+        return vectors, self.head(vectors)
 
     def _features(self, steps: Tensor) -> Tensor:
         """The step features (B, T, F)."""

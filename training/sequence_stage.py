@@ -60,8 +60,9 @@ class TrainedEncoder:
         with torch.inference_mode():
             for batch in self.reader.in_order(clips, CLIPS_AT_ONCE):
                 steps = batch.steps.to(device)
-                vectors.append(network.vectors(steps, batch.lengths).float().cpu())
-                shares.append(network.shares(network(steps, batch.lengths), batch.lengths).cpu())
+                made, logits = network.vectors_and_logits(steps, batch.lengths)
+                vectors.append(made.float().cpu())
+                shares.append(network.shares(logits, batch.lengths).cpu())
         if not vectors:
             empty = np.zeros((0, network.encoder.vector_size), np.float32)
             return StreamVectors(empty, np.zeros((0, network.head.out_features), np.float32))

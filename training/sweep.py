@@ -119,7 +119,8 @@ def sweep_recurrent(
         if not evaluator.cache.has(key):
             evaluator.report.say(f"{name}, {config.hidden} units")
             changed = replace(only, config=replace(only.config, spatial=replace(spatial, recurrent=config)))
-            figures = _trained(changed, recipe, evaluator, classes, (learn, held_out, tested))
+            with_svm = (SVM_ROW, config) in ((row, encoder) for row, encoder, _, _ in TABLE_I)
+            figures = _trained(changed, recipe, evaluator, classes, (learn, held_out, tested), with_svm=with_svm)
             evaluator.cache.write_arrays(key, {FIGURES: figures}, {})
         kept = evaluator.cache.read_arrays(key)[0][FIGURES].tolist()
         own_top1, own_top5, svm_top1, svm_top5, parameters, seconds = kept
@@ -148,10 +149,13 @@ def _trained(
     evaluator: Evaluator,
     classes: tuple[str, ...],
     clips: tuple[ClipSet, ClipSet, ClipSet],
+    *,
+    with_svm: bool,
 ) -> NDArray[np.float64]:
     """An encoder trained on the first of the clips, validated on the second and measured on the third.
 
-    Top-1 and top-5 by its own softmax and by a linear SVM on its vectors, its parameters, the seconds it took: (6,).
+    Top-1 and top-5 by its own softmax and by a linear SVM on its vectors (NaN without), its parameters, the seconds
+    it took: (6,).
     """
     learn, held_out, tested = clips
     began = time.monotonic()
@@ -161,13 +165,14 @@ def _trained(
         )
         encoder = stage.train(learn, held_out)
     seconds = time.monotonic() - began
-    known = [clip for each in (learn, held_out) for clip in each.of("spatial")]
-    svm = FusionSVM(calibration_folds=0)
-    svm.fit(encoder.encode(known, final=True).vectors, [clip.label for clip in known])
-    made = encoder.encode(tested.of("spatial"), final=True)
-    figures: list[float] = []
-    for scores in (made.probabilities.astype(np.float64), svm.predict_proba(made.vectors)):
-        metrics = measure([clip.label for clip in tested.of("spatial")], scores, classes)
-        figures += [metrics.top1, metrics.top5]
+    made, labels = encoder.encode(tested.of("spatial"), final=True), [clip.label for clip in tested.of("spatial")]
+    metrics = measure(labels, made.probabilities.astype(np.float64), classes)
+    figures = [metrics.top1, metrics.top5, np.nan, np.nan]
+    if with_svm:
+        known = [clip for each in (learn, held_out) for clip in each.of("spatial")]
+        svm = FusionSVM(calibration_folds=0)
+        svm.fit(encoder.encode(known, final=True).vectors, [clip.label for clip in known])
+        metrics = measure(labels, svm.predict_proba(made.vectors), classes)
+        figures[2:] = [metrics.top1, metrics.top5]
     parameters = sum(each.numel() for each in encoder.final.encoder.parameters() if each.requires_grad)
     return np.array([*figures, parameters, seconds], np.float64)

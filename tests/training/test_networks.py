@@ -83,8 +83,10 @@ def test_padding_never_changes_anything(head: HeadName, cell: Literal["gru", "me
         else:
             torch.testing.assert_close(mine, own)
         torch.testing.assert_close(network.shares(logits, lengths)[index], network.shares(own, length)[0])
-        vector = network.vectors(clips[index][None], length)
-        torch.testing.assert_close(network.vectors(padded, lengths)[index], vector[0])
+        vector, _ = network.vectors_and_logits(clips[index][None], length)
+        vectors, same = network.vectors_and_logits(padded, lengths)
+        torch.testing.assert_close(vectors[index], vector[0])
+        torch.testing.assert_close(same, logits)
     losses = torch.stack([network.loss(own, length, labels[i : i + 1]) for i, (own, length) in enumerate(alone)])
     weights = lengths.float() if head == "votes" else torch.ones(3)
     expected = (losses * weights).sum() / weights.sum()
@@ -118,7 +120,7 @@ def test_with_a_cnn_the_steps_are_pictures() -> None:
     encoder = build_encoder(3, RecurrentConfig("mean"), 10)
     network = SequenceNetwork(Brightness(), encoder, 2, "softmax", 0.0).eval()
     pictures, lengths = torch.randint(0, 256, (2, 3, 4, 5, 3), dtype=torch.uint8), torch.tensor([3, 2])
-    vectors = network.vectors(pictures, lengths)
+    vectors, _ = network.vectors_and_logits(pictures, lengths)
     torch.testing.assert_close(vectors[1], pictures[1, :2].float().mean(dim=(0, 1, 2)))
     torch.testing.assert_close(network(pictures, lengths), network.head(vectors))
 
@@ -130,7 +132,7 @@ def test_dropout_is_before_the_head_and_in_training_only() -> None:
     network.train()
     seen = {tuple(network(steps, lengths)[0].tolist()) for _ in range(20)}
     assert len(seen) > 3
-    assert len({tuple(network.vectors(steps, lengths)[0].tolist()) for _ in range(5)}) == 1
+    assert len({tuple(network.vectors_and_logits(steps, lengths)[0][0].tolist()) for _ in range(5)}) == 1
 
 
 def cnn_of() -> nn.Sequential:
