@@ -10,6 +10,7 @@ from tristream.fusion.folder import read_manifest, sync_folder, write_atomically
 from tristream.streams.errors import ModelError, UsageError
 
 RUN_FILE = "run.json"
+REPLACED = "replaced"  # where the model that was there before is, for the moment between two renames
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class PartialFolder:
         """
         text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
         try:
+            if (self.path / REPLACED).exists() and not self.model.exists():
+                (self.path / REPLACED).rename(self.model)  # a run was killed between the two renames
             if self.path.exists() and not self._is_of(text):
                 shutil.rmtree(self.path)
             self.path.mkdir(parents=True, exist_ok=True)
@@ -86,7 +89,7 @@ class PartialFolder:
         Raises:
             ModelError: it cannot be put there.
         """
-        old = self.path / "replaced"
+        old = self.path / REPLACED
         try:
             if self.model.exists():
                 shutil.rmtree(old, ignore_errors=True)

@@ -172,7 +172,9 @@ def _trained(
         known = [clip for each in (learn, held_out) for clip in each.of("spatial")]
         svm = FusionSVM(calibration_folds=0)
         svm.fit(encoder.encode(known, final=True).vectors, [clip.label for clip in known])
-        metrics = measure(labels, svm.predict_proba(made.vectors), classes)
+        scores = np.zeros((len(labels), len(classes)))
+        scores[:, svm.classes_] = svm.predict_proba(made.vectors)  # the training part may lack a class
+        metrics = measure(labels, scores, classes)
         figures[2:] = [metrics.top1, metrics.top5]
     parameters = sum(each.numel() for each in encoder.final.encoder.parameters() if each.requires_grad)
     return np.array([*figures, parameters, seconds], np.float64)

@@ -85,6 +85,16 @@ def test_an_empty_folder_may_be_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "model.partial").write_text("")
     with pytest.raises(ModelError, match=r"model\.partial cannot be written: Not a directory"):
-        PartialFolder(tmp_path / "file" / "model").claim(FACTS)
+        PartialFolder(tmp_path / "model").claim(FACTS)
+    with pytest.raises(UsageError, match=r"model\.partial is a file: no model can be put into it"):
+        PartialFolder(tmp_path / "model.partial" / "deep" / "model")
+
+
+def test_a_model_comes_back_where_a_run_was_killed_while_it_was_replaced(model: Path) -> None:
+    partial = PartialFolder(model, overwrite=True)
+    partial.claim(FACTS)
+    model.rename(partial.path / "replaced")
+    PartialFolder(model, overwrite=True).claim({"of": "another training"})
+    assert (model / "README.md").read_text() == "# old"
