@@ -53,7 +53,8 @@ class ChunkBuilder:
         self._eager = eager
         self._timings = timings
         pairs = plan.stack_pairs or 0
-        self._behind, self._ahead = pairs // 2, pairs - pairs // 2  # frames before and after a step in its stack
+        # Frames before and after a step in its stack; before it at least one, as the last frame's flow is that to it.
+        self._behind, self._ahead = max(pairs // 2, min(pairs, 1)), pairs - pairs // 2
         self._chunk_seconds = min(plan.window_seconds, CHUNK_SECONDS)
         self._budget = max(1, floor(plan.sampling.max_steps * self._chunk_seconds / plan.window_seconds))
         self._frames: list[Sighting] = []  # the last few of the chunk before, then this one's

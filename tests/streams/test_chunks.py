@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tristream.streams.chunks import EAGER_FRAMES, ChunkBuilder, Sighting, every_frame_is_a_step
@@ -76,6 +76,7 @@ def test_where_frames_are_few_every_one_is_a_step(count: int, eager: bool) -> No
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(2, 150), st.booleans(), st.floats(0.5, 40), st.integers(1, 10))
+@example(111, False, 1.0, 1)  # the last frame alone in its chunk
 def test_stacks_reach_over_the_ends_of_chunks(count: int, eager: bool, window_seconds: float, pairs: int) -> None:
     """However a video is cut into chunks, a step's stack is what the whole video's flow gives."""
     times = [i / 10 for i in range(count)]
