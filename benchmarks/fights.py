@@ -39,7 +39,11 @@ def measure(fold: int, arguments: argparse.Namespace, cache: Path) -> dict[str, 
     if len({each.group for each in test}) < len(test):
         sys.exit(f"{arguments.dataset}: the folds are by clip, and these clips have groups")
     overrides = spatial_overrides(
-        arguments.backbone, arguments.spatial_weights, audio_cnn="yamnet", audio_weights=arguments.audio_weights
+        arguments.backbone,
+        arguments.spatial_weights,
+        temporal_weights=arguments.temporal_weights,
+        audio_cnn="yamnet",
+        audio_weights=arguments.audio_weights,
     )
     settings = TrainSettings(
         seed=arguments.seed,
@@ -116,6 +120,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backbone", default="mobilenetv1_100")
     parser.add_argument("--spatial-weights", type=Path, default=WEIGHTS / "mobilenetv1_100.safetensors")
+    parser.add_argument("--temporal-weights", type=Path, help="a motion CNN's; without them each fold trains its own")
     parser.add_argument("--audio-weights", type=Path, default=WEIGHTS / "yamnet.safetensors")
     parser.add_argument("--epochs", type=int, help="at most, of the encoders; the recipe's own without it")
     parser.add_argument("--cnn-epochs", type=int, help="at most, of the motion CNN; likewise")

@@ -107,11 +107,14 @@ def _loaded(module: M, weights: Weights) -> M:
 
 
 def _tensors(weights: Weights) -> dict[str, Tensor] | None:
-    """The tensors of a part's file, their prefix taken off; None where no file is given."""
+    """The tensors of a part's file, their prefix taken off; None where no file is given.
+
+    A file that the user gives for a CNN may be that of a stream in a model folder, which has its encoder, too.
+    """
     if weights.path is None:
         return None
-    prefix = weights.prefix
     tensors = read_weights(weights.path)
+    prefix = weights.prefix or ("cnn." if any(name.startswith("cnn.") for name in tensors) else "")
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 

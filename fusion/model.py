@@ -187,6 +187,7 @@ def load_model(
     sampling: SamplingStrategy | None = None,
     flow: FlowEngineName | None = None,
     spatial_weights: str | Path | None = None,
+    temporal_weights: str | Path | None = None,
     audio_weights: str | Path | None = None,
     flow_weights: str | Path | None = None,
     untrained: bool = False,
@@ -199,8 +200,8 @@ def load_model(
         same_padding: pad the backbone as TensorFlow does, for weights that were converted from it.
         audio_cnn: `vggish`, `yamnet` or `small`.
         streams: only these streams; the other arguments up to `flow` change the architecture likewise.
-        spatial_weights, audio_weights, flow_weights: weights files (.safetensors, .npz) of the backbone,
-            the audio CNN and RAFT.
+        spatial_weights, temporal_weights, audio_weights, flow_weights: weights files (.safetensors, .npz) of the
+            backbone, the motion CNN, the audio CNN and RAFT; the first three may be a model folder's.
         untrained: allow parts without trained weights, which then get random ones.
 
     Raises:
@@ -216,6 +217,7 @@ def load_model(
         sampling=sampling,
         flow=flow,
         spatial_weights=Path(spatial_weights) if spatial_weights else None,
+        temporal_weights=Path(temporal_weights) if temporal_weights else None,
         audio_weights=Path(audio_weights) if audio_weights else None,
         flow_weights=Path(flow_weights) if flow_weights else None,
     )

@@ -77,13 +77,19 @@ class Overrides:
     frame_jump: int | None = None  # of every-nth sampling
     flow: FlowEngineName | None = None
     spatial_weights: Path | None = None
+    temporal_weights: Path | None = None
     audio_weights: Path | None = None
     flow_weights: Path | None = None
 
     @property
     def files(self) -> dict[str, Path | None]:
         """The weights files by the part they are for."""
-        return {"spatial.cnn": self.spatial_weights, "audio.cnn": self.audio_weights, "flow": self.flow_weights}
+        return {
+            "spatial.cnn": self.spatial_weights,
+            "temporal.cnn": self.temporal_weights,
+            "audio.cnn": self.audio_weights,
+            "flow": self.flow_weights,
+        }
 
 
 @dataclass(frozen=True)
@@ -285,7 +291,7 @@ def _no_weights(name: str, missing: Sequence[str]) -> str:
     hints = {
         "audio.cnn": "--audio-weights FILE gives the audio CNN its weights (--audio-cnn says which it is)",
         "recurrent": "--recurrent mean does without recurrent networks",
-        "temporal.cnn": "--streams spatial,audio leaves motion out",
+        "temporal.cnn": "--temporal-weights FILE gives the motion CNN weights, --streams spatial,audio leaves it out",
     }
     fitting = [hint for part, hint in hints.items() if any(each.endswith(part) for each in missing)]
     return (

@@ -23,6 +23,7 @@ from tristream.tools.options import (
     StepsAtOnce,
     Streams,
     Stride,
+    TemporalWeights,
     Timeout,
     Window,
     names_of,
@@ -52,6 +53,7 @@ def embed_video(
     sampling: Sampling = None,
     flow: Flow = None,
     spatial_weights: SpatialWeights = None,
+    temporal_weights: TemporalWeights = None,
     audio_weights: AudioWeights = None,
     flow_weights: FlowWeights = None,
     untrained: Annotated[
@@ -94,6 +96,7 @@ def embed_video(
         sampling=sampling,
         flow=flow,
         spatial_weights=spatial_weights,
+        temporal_weights=temporal_weights,
         audio_weights=audio_weights,
         flow_weights=flow_weights,
     )

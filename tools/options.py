@@ -45,6 +45,10 @@ Flow = Annotated[
 SpatialWeights = Annotated[
     Path | None, typer.Option(help="Weights of the backbone, .safetensors or .npz.", show_default=False)
 ]
+TemporalWeights = Annotated[
+    Path | None,
+    typer.Option(help="Weights of the motion CNN: MODEL/temporal.safetensors of another model.", show_default=False),
+]
 AudioWeights = Annotated[
     Path | None,
     typer.Option(help="Weights of the audio CNN (VGGish, YAMNet, small), .safetensors or .npz.", show_default=False),

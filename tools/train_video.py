@@ -26,6 +26,7 @@ from tristream.tools.options import (
     SpatialWeights,
     Split,
     Streams,
+    TemporalWeights,
     TestGroup,
     Timeout,
     Window,
@@ -70,6 +71,7 @@ def train_video(
     ] = None,
     flow: Flow = None,
     spatial_weights: SpatialWeights = None,
+    temporal_weights: TemporalWeights = None,
     audio_weights: AudioWeights = None,
     flow_weights: FlowWeights = None,
     untrained: Annotated[
@@ -141,6 +143,7 @@ def train_video(
         flow=flow,
         audio_cnn=audio_cnn,
         spatial_weights=spatial_weights,
+        temporal_weights=temporal_weights,
         audio_weights=audio_weights,
         flow_weights=flow_weights,
     )

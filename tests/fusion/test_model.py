@@ -4,6 +4,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ import pytest
 import torch
 
 import tristream
+from tristream.fusion.assemble import build_parts
 from tristream.fusion.model import Model
+from tristream.fusion.source import Overrides, find_model
+from tristream.streams.config import StreamName
 
 MakeVideo = Callable[..., Path]
 pytestmark = pytest.mark.filterwarnings("ignore:model pocket.* untrained:UserWarning")
@@ -144,6 +148,22 @@ def saved(pocket: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "saved"
     pocket.save(folder, card="# a card\n")
     return folder
+
+
+@pytest.mark.parametrize("stream", ["spatial", "temporal", "audio"])
+def test_a_cnn_of_a_saved_model_in_another(pocket: Model, saved: Path, stream: StreamName) -> None:
+    """A stream's file is taken whole: its CNN is found in it, its encoder passed over."""
+    given = Overrides(**{f"{stream}_weights": saved / f"{stream}.safetensors"})
+    other = replace(find_model("pocket", given), config=replace(pocket.source.config, seed=1))
+    (cnn, encoder), (own, own_encoder) = build_parts(other)[stream], build_parts(pocket.source)[stream]
+    for name, tensor in own.state_dict().items():
+        assert torch.equal(cnn.state_dict()[name], tensor), name
+    assert any(not torch.equal(encoder.state_dict()[name], each) for name, each in own_encoder.state_dict().items())
+
+
+def test_a_file_of_another_stream_is_refused(saved: Path) -> None:
+    with pytest.raises(tristream.ModelError, match=r"spatial\.safetensors lacks .* of another model\?"):
+        tristream.load_model("pocket", temporal_weights=saved / "spatial.safetensors", untrained=True)
 
 
 @pytest.mark.parametrize("name", ["spatial.safetensors", "audio.safetensors", "README.md"])

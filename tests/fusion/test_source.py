@@ -63,6 +63,7 @@ def test_the_model_id_names_architecture_and_weights(tmp_path: Path) -> None:
         Overrides(recurrent="mean"),
         Overrides(spatial_weights=one),
         Overrides(spatial_weights=other),
+        Overrides(temporal_weights=one),
         Overrides(audio_weights=one),
     ]
     ids = [find_model("pocket", variant).model_id for variant in variants]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from tristream.fusion.source import Overrides, find_model
@@ -61,6 +62,14 @@ def test_an_audio_cnn_with_weights_keeps_them(tmp_path: Path) -> None:
     trainer = set_up(TRAIN, "tkachenko2018", given, TrainSettings(), tmp_path / "m", untrained=True, report=told)
     assert "audio.cnn" not in parts_to_train(trainer.source, trainer.recipe)
     assert told.said == []
+
+
+def test_a_motion_cnn_with_weights_keeps_them(tmp_path: Path) -> None:
+    weights = tmp_path / "motion.safetensors"
+    save_file({"any": torch.zeros(1)}, weights)  # looked into when it is loaded
+    given = Overrides(streams=("temporal",), temporal_weights=weights)
+    trainer = set_up(TRAIN, "tkachenko2018", given, TrainSettings(), tmp_path / "m")
+    assert parts_to_train(trainer.source, trainer.recipe) == ("temporal.recurrent",)
 
 
 def test_the_seed_is_the_networks_too(tmp_path: Path) -> None:
