@@ -1,9 +1,10 @@
 """Fights told from other footage of surveillance cameras: all streams and every set of them, by cross-validation.
 
-    python benchmarks/fights.py [DATASET] [--cnn-epochs N] [--cache DIR] [--out FILE.json]
+    python benchmarks/fights.py [DATASET] [--model MODEL] [--cache DIR] [--out FILE.json]
 
 Five folds by clip. For each, every network but MobileNetV1 (ImageNet) and YAMNet (AudioSet) is trained on the other
-four, whose validation part decides how long; the fusion is then fitted anew on each set of streams. What a fold got
+four, whose validation part decides how long; with `--model` none is, as all are kept that the model has. The fusion
+is then fitted on each set of streams. What a fold got
 goes into FILE.json as soon as it is done; a fold that is in it already is not run again. The folds share the cache:
 frames' and sound's features and the flow are computed once.
 
@@ -22,6 +23,7 @@ from clips import SHARED
 from trainings import WEIGHTS, Kept, in_a_process, shown, spatial_overrides, train_and_evaluate
 
 from tristream.fusion.batch import cores
+from tristream.fusion.source import Overrides
 from tristream.streams.config import to_json
 from tristream.training.ablation import AblationRow
 from tristream.training.bootstrap import Interval, accuracy_interval
@@ -38,13 +40,10 @@ def measure(fold: int, arguments: argparse.Namespace, cache: Path) -> dict[str, 
     train, test = _folds(arguments)[fold]
     if len({each.group for each in test}) < len(test):
         sys.exit(f"{arguments.dataset}: the folds are by clip, and these clips have groups")
-    overrides = spatial_overrides(
-        arguments.backbone,
-        arguments.spatial_weights,
-        temporal_weights=arguments.temporal_weights,
-        audio_cnn="yamnet",
-        audio_weights=arguments.audio_weights,
-    )
+    recipe, overrides = None, Overrides()  # the model's own
+    if arguments.model is None:
+        given = {"audio_cnn": "yamnet", "audio_weights": arguments.audio_weights}
+        recipe, overrides = "tkachenko2018", spatial_overrides(arguments.backbone, arguments.spatial_weights, **given)
     settings = TrainSettings(
         seed=arguments.seed,
         epochs=arguments.epochs,
@@ -55,7 +54,7 @@ def measure(fold: int, arguments: argparse.Namespace, cache: Path) -> dict[str, 
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
-        run = train_and_evaluate(train, test, "tkachenko2018", overrides, settings, folder, ablation=True)
+        run = train_and_evaluate(train, test, recipe, overrides, settings, folder, model=arguments.model, ablation=True)
     ablation = run.evaluation.ablation
     if ablation is None:
         sys.exit("the evaluation has no ablation")
@@ -118,9 +117,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("dataset", nargs="?", type=Path, default=SHARED / "data" / "surveillance-fights")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--model", type=Path, help="keep the networks of this model, trained on other videos")
     parser.add_argument("--backbone", default="mobilenetv1_100")
     parser.add_argument("--spatial-weights", type=Path, default=WEIGHTS / "mobilenetv1_100.safetensors")
-    parser.add_argument("--temporal-weights", type=Path, help="a motion CNN's; without them each fold trains its own")
     parser.add_argument("--audio-weights", type=Path, default=WEIGHTS / "yamnet.safetensors")
     parser.add_argument("--epochs", type=int, help="at most, of the encoders; the recipe's own without it")
     parser.add_argument("--cnn-epochs", type=int, help="at most, of the motion CNN; likewise")

@@ -62,6 +62,11 @@ class Weights:
         """What goes into the model's id."""
         return self.sha256 or (f"hub:{self.hub}" if self.hub else "seed")
 
+    @property
+    def trained(self) -> bool:
+        """Whether they come from training."""
+        return not self.untrained and self.origin != "seed"
+
 
 @dataclass(frozen=True)
 class Overrides:
@@ -111,7 +116,7 @@ class ModelSource:
     @property
     def untrained(self) -> tuple[str, ...]:
         """The parts whose weights do not come from training."""
-        return tuple(part for part, weights in self.weights.items() if weights.untrained or weights.origin == "seed")
+        return tuple(part for part, weights in self.weights.items() if not weights.trained)
 
     @property
     def warning(self) -> str:
@@ -271,7 +276,10 @@ def _choose(part: str, source: ModelSource, config: ModelConfig, overrides: Over
             raise ModelError(f"no weights file at {path}")
         return Weights(path, sha256_of(path))
     own = source.weights.get(part, Weights())
-    if (own.path or own.untrained) and _describes(source.config, part) == _describes(config, part):
+    stream, _, piece = part.partition(".")
+    other_features = piece == "recurrent" and overrides.files.get(f"{stream}.cnn") is not None
+    unchanged = _describes(source.config, part) == _describes(config, part) and not other_features
+    if unchanged and (own.path or own.untrained):
         return own
     if part == "flow":
         return Weights(hub="raft_small")

@@ -4,14 +4,10 @@ Parts are written to a temporary name, flushed and renamed. A path has one set o
 again (its content changed, or it had failed), its new rows replace the old ones in the same rename.
 """
 
-import errno
-import fcntl
 import os
-import warnings
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -20,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tristream.fusion.lock import lock_folder
 from tristream.fusion.parts import (
     TableKind,
     about_part,
@@ -39,8 +36,6 @@ from tristream.streams.errors import TableError
 FLUSH_SECONDS = 5.0  # results wait no longer than this, or
 FLUSH_SHARE = 0.02  # this share of the run so far: few parts in a long run, little lost in a short one; but
 FLUSH_MOST_SECONDS = 60.0  # never longer than this
-# What flock says where a file system has no such lock: NFS and FUSE mounts, on a folder that is open for reading.
-NO_LOCKS = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 @dataclass(frozen=True)
@@ -267,26 +262,11 @@ def _parts_to_delete(folder: Path) -> list[Path]:
 
 
 def _lock(folder: Path) -> int:
-    """A descriptor whose lock on the folder lasts until it is closed, or its process dies."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """A descriptor that holds the folder's lock."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return lock_folder(folder)
     except BlockingIOError as error:
-        os.close(descriptor)
         raise TableError(f"another process is writing to the table {folder}: wait for it, or use another -o") from error
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            os.close(descriptor)
-            raise
-        _warn_of_no_lock(folder)
-    return descriptor
-
-
-@cache
-def _warn_of_no_lock(folder: Path) -> None:
-    """Once a folder: a run without a lock is better than none, as long as it is alone."""
-    text = f"the file system of {folder} has no locks: see to it that no other run writes to it at the same time"
-    warnings.warn(text, stacklevel=2)
 
 
 def _check_writable(folder: Path) -> None:

@@ -29,7 +29,7 @@ from tristream.tools.options import (
     TemporalWeights,
     TestGroup,
     Timeout,
-    Window,
+    TrainedWindow,
     names_of,
 )
 from tristream.tools.shell import run_command, say
@@ -49,9 +49,19 @@ def train_video(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="The model folder to write.")],
     recipe: Annotated[
-        str,
-        typer.Option(help="tkachenko2018, corehar2020, orozco2021, konakalla, lrcn2024 or convlstm2024."),
-    ] = "tkachenko2018",
+        str | None,
+        typer.Option(
+            help="tkachenko2018, corehar2020, orozco2021, konakalla, lrcn2024 or convlstm2024.",
+            show_default="tkachenko2018",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep the networks of this model, and fit what classifies its embeddings: for few labels.",
+            show_default=False,
+        ),
+    ] = None,
     layout: Layout = "auto",
     split: Split = 1,
     test_group: TestGroup = None,
@@ -99,7 +109,7 @@ def train_video(
         typer.Option(min=1, metavar="N", help="At most so many, of CNNs.", show_default="the recipe's"),
     ] = None,
     validation: Annotated[float, typer.Option(metavar="SHARE", help="How much of it to validate on.")] = 0.2,
-    window: Window = 36.0,
+    window: TrainedWindow = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Of all that is drawn at random.")] = 0,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -124,10 +134,11 @@ def train_video(
 
     prepare_to_train()
     from tristream.fusion.batch import cores
-    from tristream.fusion.source import Overrides
+    from tristream.fusion.source import Overrides, find_model
     from tristream.tools.training_report import say_notes, training_report
     from tristream.training.cache import DEFAULT_CACHE
     from tristream.training.datasets import read_dataset
+    from tristream.training.record import DEFAULT_WINDOW_SECONDS, trained_window_seconds
     from tristream.training.settings import TrainSettings
     from tristream.training.setup import set_up
     from tristream.training.splits import train_and_test
@@ -147,6 +158,8 @@ def train_video(
         audio_weights=audio_weights,
         flow_weights=flow_weights,
     )
+    if window is None:
+        window = DEFAULT_WINDOW_SECONDS if model is None else trained_window_seconds(find_model(model))
     settings = TrainSettings(
         seed=seed,
         validation_share=validation,
@@ -175,6 +188,7 @@ def train_video(
         overrides,
         settings,
         output,
+        model=model,
         untrained=untrained,
         overwrite=overwrite,
         report=training_report(log),

@@ -19,6 +19,7 @@ def model_card(
     validated: Mapping[str, Interval],
     given: Collection[str],
     left_out: int,
+    base: ModelSource | None = None,
 ) -> str:
     """What the model is, what it was made of, and how it did on the clips held out for validation.
 
@@ -26,6 +27,7 @@ def model_card(
         validated: top-1 on the clips held out, as `Fused` has it.
         given: the parts whose weights are those of a file that was there before.
         left_out: how many files could not be read.
+        base: the trained model that it was made of.
     """
     parts = "\n".join(f"| {part} | {_origin(each, part in given)} |" for part, each in source.weights.items())
     figures = "\n".join(
@@ -34,11 +36,12 @@ def model_card(
         for name, top1 in validated.items()
     )
     unread = f" {left_out} files could not be read and were left out." if left_out else ""
+    kept = f" Networks that are not trained here are those of `{base.name}` (model {base.model_id})." if base else ""
     curves = "\n![how the training went](curves.png)\n" if "curves.png" in training.files else ""
     return f"""# {source.name}
 
 A video embedding and classifier, trained by `train-video` with the recipe `{recipe.name}`, seed {settings.seed}, on
-{training.trained_on}.{unread}
+{training.trained_on}.{unread}{kept}
 
 Classes: {", ".join(training.classes)}.
 

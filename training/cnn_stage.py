@@ -52,7 +52,7 @@ class CNNStage:
         if self.stream == "spatial":
             return self.settings.fine_tune > 0 and not self.recipe.sequence.whole
         weights = self.source.weights.get(f"{self.stream}.cnn")
-        return self.stream in self.recipe.cnn and weights is not None and weights.origin == "seed"
+        return self.stream in self.recipe.cnn and weights is not None and not weights.trained
 
     @property
     def training(self) -> CNNTraining:

@@ -1,12 +1,16 @@
 """The folder that a training works in, `MODEL.partial`, and how the model that comes out takes its place."""
 
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tristream.fusion.folder import read_manifest, sync_folder, write_atomically
+from tristream.fusion.lock import lock_folder
 from tristream.streams.errors import ModelError, UsageError
 
 RUN_FILE = "run.json"
@@ -50,23 +54,43 @@ class PartialFolder:
         """Where the training works, beside the model."""
         return self.model.with_name(f"{self.model.name}.partial")
 
-    def claim(self, facts: dict[str, Any]) -> None:
-        """Begin in the folder, or go on in it where it is of a training of the same facts.
+    @contextmanager
+    def claimed(self, facts: dict[str, Any]) -> Iterator[None]:
+        """Begin in the folder, or go on in it where it is of a training of the same facts; alone in either case.
 
         Raises:
-            UsageError: it holds another training, or what is none.
+            UsageError: it holds another training, or what is none, or another process trains in it now.
             ModelError: it cannot be written.
         """
         text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = lock_folder(self.path)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"another process is training in {self.path}: wait for it, or choose another folder"
+            ) from error
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            self._begin(text)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _begin(self, text: str) -> None:
+        try:
             if (self.path / REPLACED).exists() and not self.model.exists():
                 (self.path / REPLACED).rename(self.model)  # a run was killed between the two renames
-            if self.path.exists() and not self._is_of(text):
-                shutil.rmtree(self.path)
-            self.path.mkdir(parents=True, exist_ok=True)
+            if not self._is_of(text):
+                for entry in self.path.iterdir():  # the folder itself is locked
+                    shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
             write_atomically(self.path / RUN_FILE, text.encode())
         except OSError as error:
-            raise ModelError(f"{self.path} cannot be written: {error.strerror or error}") from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> ModelError:
+        return ModelError(f"{self.path} cannot be written: {error.strerror or error}")
 
     def _is_of(self, text: str) -> bool:
         """Whether nothing was done there yet, or by the same training; False where it is to be dropped."""

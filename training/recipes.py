@@ -184,6 +184,9 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
+DEFAULT_RECIPE = TKACHENKO_RECIPE.name
+
+
 def find_recipe(name: str) -> Recipe:
     """The recipe of a name.
 

@@ -154,7 +154,8 @@ class SequenceStage:
     def _learns(self) -> bool:
         """Whether there is anything to train: a mean has no weights, but a head that classifies by itself has."""
         mean = getattr(self.source.config, self.stream).recurrent.cell == "mean"
-        return not mean or self.recipe.sequence.whole or self.recipe.classifier in ("head", "votes")
+        trained = self.source.weights.get(f"{self.stream}.recurrent", Weights()).trained
+        return not (mean or trained) or self.recipe.sequence.whole or self.recipe.classifier in ("head", "votes")
 
     def _what(self) -> str:
         return "network" if self.recipe.sequence.whole else "encoder"

@@ -101,7 +101,15 @@ def sweep_recurrent(
 
     def clips(examples: Sequence[Example]) -> ClipSet:
         paths = [str(example.path) for example in examples]
-        extracted = extract(job, paths, evaluator.cache, jobs=settings.jobs, timeout_seconds=settings.timeout_seconds)
+        with evaluator.report.files("spatial features", len(paths)) as on_file:
+            extracted = extract(
+                job,
+                paths,
+                evaluator.cache,
+                jobs=settings.jobs,
+                timeout_seconds=settings.timeout_seconds,
+                on_file=on_file,
+            )
         readable = [each for each in examples if str(each.path) in extracted.keys and each.label in classes]
         return clip_set(readable, classes, extracted, evaluator.cache, evaluator.windows, only.config.sampling)
 

@@ -17,7 +17,7 @@ from typing import Any
 from tristream.fusion.assemble import build_parts
 from tristream.fusion.folder import sha256_of
 from tristream.fusion.save import Training, save_model
-from tristream.fusion.source import ModelSource
+from tristream.fusion.source import ModelSource, Weights
 from tristream.fusion.windows import Windows
 from tristream.streams.config import StreamName, to_json
 from tristream.streams.errors import MediaError, UsageError
@@ -35,7 +35,7 @@ from tristream.training.history import StageHistory
 from tristream.training.partial import PartialFolder
 from tristream.training.pictures import draw_curves
 from tristream.training.recipes import Recipe
-from tristream.training.record import CONTENT_DIGITS, TRAINING_FILE
+from tristream.training.record import CONTENT_DIGITS, TRAINING_FILE, training_record
 from tristream.training.reporting import Report
 from tristream.training.sequence_stage import SequenceStage, TrainedEncoder
 from tristream.training.settings import TrainSettings
@@ -61,6 +61,7 @@ class Trainer:
         train: the files to learn from; `part_off` holds some of them out for validation.
         source: the architecture, and the weights that are there already.
         folder: where the model goes; it must not be there yet, unless `overwrite`.
+        base: the trained model that the source is made of, if it is.
 
     Raises:
         UsageError: what `check_trainable`, `part_off` and `PartialFolder` refuse, a class that is to be validated on
@@ -75,11 +76,14 @@ class Trainer:
     name: str
     report: Report = field(default_factory=Report)
     overwrite: bool = False
+    base: ModelSource | None = None
 
     def __post_init__(self) -> None:
         check_trainable(self.train)
         self.recipe = self.settings.of_recipe(self.recipe)
-        self.source = replace(self.source, config=replace(self.source.config, seed=self.settings.seed))
+        drawn = any(weights.origin == "seed" for weights in self.source.weights.values())
+        if drawn or self.settings.fine_tune or parts_to_train(self.source, self.recipe):  # else the model keeps its id
+            self.source = replace(self.source, config=replace(self.source.config, seed=self.settings.seed))
         self.classes = tuple(sorted({example.label for example in self.train}))
         self.windows = Windows(self.settings.window_seconds, self.settings.window_seconds)
         self._given = dict(self.source.weights)  # before any is trained
@@ -104,7 +108,10 @@ class Trainer:
             UsageError: settings that do not fit, another training's partial folder, a stream that no file has.
         """
         self._check()
-        self._partial.claim(self._facts())
+        with self._partial.claimed(self._facts()):
+            return self._train()
+
+    def _train(self) -> Trained:
         rest, held_out = self._rest, self._held_out
         self.report.say(
             f"{len(rest)} files of {len(self.classes)} classes to learn from, {len(held_out)} more to validate on"
@@ -150,6 +157,7 @@ class Trainer:
             "model": to_json(self.source.config),
             "weights": {part: weights.origin for part, weights in self.source.weights.items()},
             "settings": settings,
+            "base": self.base.model_id if self.base else None,
             "files": [(str(each.path), each.label, each.group, each.part) for each in self.train],
         }
 
@@ -172,7 +180,10 @@ class Trainer:
                     self.report.say(f"left out of the {stage.stream} CNN's training: {error}")
                 trained = stage.train(self._rest, self._held_out, extracted, self.cache)
             weights, history = trained
-            self.source = replace(self.source, weights={**self.source.weights, f"{stage.stream}.cnn": weights})
+            changed = {f"{stage.stream}.cnn": weights}
+            if f"{stage.stream}.recurrent" in self.source.weights:
+                changed[f"{stage.stream}.recurrent"] = Weights()  # one that was there knows other features
+            self.source = replace(self.source, weights={**self.source.weights, **changed})
             histories.append(history)
         return histories
 
@@ -250,33 +261,41 @@ class Trainer:
         fresh = self.work / "model"
         shutil.rmtree(fresh, ignore_errors=True)  # of a run that was stopped here
         given = {part for part, each in self._given.items() if each.path is not None and each == weights[part]}
-        card = model_card(source, self.recipe, self.settings, training, fused.validated, given, len(self._left_out))
+        card = model_card(
+            source, self.recipe, self.settings, training, fused.validated, given, len(self._left_out), self.base
+        )
         save_model(source, fresh, name=self.name, card=card, training=training)
         self._partial.publish(fresh)
 
     def _record(self) -> dict[str, Any]:
         """How the model was trained, and the files that it knows by the first digits of their sha256.
 
-        No file's name is there: those are the user's own.
+        No file's name is there: those are the user's own. What the model that it was made of knows, it knows, too.
         """
-        learnt = (each.path for each in self.train if str(each.path) not in self._left_out)
-        contents = {"contents": sorted(sha256_of(path)[:CONTENT_DIGITS] for path in learnt)}
+        learnt = {sha256_of(each.path)[:CONTENT_DIGITS] for each in self.train if str(each.path) not in self._left_out}
+        before = training_record(self.base)["contents"] if self.base else ()
+        contents = {"contents": sorted(learnt.union(before))}
         facts = self._facts()
         counts = {"files": len(self.train), "left_out": len(self._left_out), "validated_on": len(self._held_out)}
         recipe = {
             name: fact for name, fact in facts["recipe"].items() if name != "architecture"
         }  # which may be changed
-        return {"recipe": recipe} | {name: facts[name] for name in ("model", "weights", "settings")} | counts | contents
+        return (
+            {"recipe": recipe}
+            | {name: facts[name] for name in ("model", "weights", "settings", "base")}
+            | counts
+            | contents
+        )
 
 
 def parts_to_train(source: ModelSource, recipe: Recipe) -> tuple[str, ...]:
-    """The parts of a model that training gives their weights: encoders, and CNNs that no weights are there for."""
+    """The parts of a model that training gives their weights: encoders and CNNs that have none from training yet."""
     parts = []
     for part, weights in source.weights.items():
         stream, _, piece = part.partition(".")
         whole = recipe.sequence.whole and piece == "cnn"
-        scratch = piece == "cnn" and stream in recipe.cnn and stream != "spatial" and weights.origin == "seed"
-        if piece == "recurrent" or whole or scratch:
+        scratch = piece == "cnn" and stream in recipe.cnn and stream != "spatial"
+        if whole or (not weights.trained and (piece == "recurrent" or scratch)):
             parts.append(part)
     return tuple(parts)
 

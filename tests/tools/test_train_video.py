@@ -17,6 +17,7 @@ from tristream.fusion.source import find_model
 from tristream.tools.shell import run_command
 from tristream.tools.train_video import app
 from tristream.training import extraction
+from tristream.training.record import trained_window_seconds
 
 sys.path.append(str(Path(__file__).parents[1] / "training"))
 from fake_extraction import InlineWorkers
@@ -100,6 +101,23 @@ def test_the_last_blocks_of_a_backbone_are_trained_too(clips: Path, cache: Path,
     manifest = read_manifest(tmp_path / "model")
     assert manifest.untrained == []
     assert "fusion" in manifest.metrics["validation"]
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_trained_model_of_other_classes(
+    clips: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its networks are kept, and its window is taken, in one command."""
+    assert run(clips, "-o", tmp_path / "one", *LRCN, "--cache", cache, "--window", "5") == 0
+    for old, new in (("green", "leaf"), ("red", "rose")):
+        shutil.copytree(clips / old, tmp_path / "others" / new)
+    capsys.readouterr()
+    options = ["--model", tmp_path / "one", "--cache", cache, *QUICK]
+    assert run(tmp_path / "others", "-o", tmp_path / "two", *options) == 0
+    assert "epoch" not in capsys.readouterr().err
+    source = find_model(tmp_path / "two")
+    assert (source.classes, source.classifier) == (("leaf", "rose"), "svm")
+    assert trained_window_seconds(source) == 5
 
 
 @pytest.mark.usefixtures("inline")

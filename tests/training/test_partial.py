@@ -8,7 +8,13 @@ from tristream.fusion.folder import ModelManifest, write_manifest
 from tristream.streams.errors import ModelError, UsageError
 from tristream.training.partial import PartialFolder
 
-FACTS = {"seed": 0}
+FACTS: dict[str, object] = {"seed": 0}
+
+
+def begin(partial: PartialFolder, facts: dict[str, object]) -> None:
+    """Claim the folder, as a run that is stopped at once does."""
+    with partial.claimed(facts):
+        pass
 
 
 @pytest.fixture
@@ -22,7 +28,7 @@ def model(tmp_path: Path) -> Path:
 
 def test_a_folder_is_claimed_and_published(tmp_path: Path) -> None:
     partial = PartialFolder(tmp_path / "deep" / "model")
-    partial.claim(FACTS)
+    begin(partial, FACTS)
     assert partial.path == tmp_path / "deep" / "model.partial"
     (fresh := partial.path / "fresh").mkdir()
     (fresh / "model.json").write_text("{}")
@@ -32,21 +38,21 @@ def test_a_folder_is_claimed_and_published(tmp_path: Path) -> None:
 
 def test_the_same_training_goes_on(tmp_path: Path) -> None:
     partial = PartialFolder(tmp_path / "model")
-    partial.claim(FACTS)
+    begin(partial, FACTS)
     (partial.path / "spatial.checkpoint").write_text("half")
-    partial.claim(FACTS)
+    begin(partial, FACTS)
     assert (partial.path / "spatial.checkpoint").read_text() == "half"
 
 
 def test_where_nothing_was_done_yet_another_training_may_begin(tmp_path: Path) -> None:
     partial = PartialFolder(tmp_path / "model")
-    partial.claim(FACTS)
-    partial.claim({"seed": 1})
+    begin(partial, FACTS)
+    begin(partial, {"seed": 1})
     (partial.path / "spatial.checkpoint").write_text("half")
     with pytest.raises(UsageError, match="holds another training that was not finished: --overwrite drops it"):
-        partial.claim(FACTS)
-    partial.claim({"seed": 1})
-    PartialFolder(tmp_path / "model", overwrite=True).claim(FACTS)
+        begin(partial, FACTS)
+    begin(partial, {"seed": 1})
+    begin(PartialFolder(tmp_path / "model", overwrite=True), FACTS)
     assert [path.name for path in partial.path.iterdir()] == ["run.json"]
 
 
@@ -55,7 +61,7 @@ def test_what_is_no_trainings_is_left_alone(tmp_path: Path, overwrite: bool) -> 
     (tmp_path / "model.partial").mkdir()
     (tmp_path / "model.partial" / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match=r"model\.partial is in the way, and no training's: remove it"):
-        PartialFolder(tmp_path / "model", overwrite).claim(FACTS)
+        begin(PartialFolder(tmp_path / "model", overwrite), FACTS)
     assert (tmp_path / "model.partial" / "thesis.txt").is_file()
 
 
@@ -63,7 +69,7 @@ def test_a_model_is_replaced_only_when_asked_and_only_at_the_end(model: Path) ->
     with pytest.raises(UsageError, match="model is there already: --overwrite replaces it, or choose another folder"):
         PartialFolder(model)
     partial = PartialFolder(model, overwrite=True)
-    partial.claim(FACTS)
+    begin(partial, FACTS)
     (fresh := partial.path / "fresh").mkdir()
     assert (model / "README.md").read_text() == "# old"
     partial.publish(fresh)
@@ -81,20 +87,32 @@ def test_overwrite_replaces_nothing_but_a_model(name: str, tmp_path: Path) -> No
 
 def test_an_empty_folder_may_be_overwritten(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
-    PartialFolder(tmp_path / "model", overwrite=True).claim(FACTS)
+    begin(PartialFolder(tmp_path / "model", overwrite=True), FACTS)
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "model.partial").write_text("")
-    with pytest.raises(ModelError, match=r"model\.partial cannot be written: Not a directory"):
-        PartialFolder(tmp_path / "model").claim(FACTS)
+    with pytest.raises(ModelError, match=r"model\.partial cannot be written: File exists"):
+        begin(PartialFolder(tmp_path / "model"), FACTS)
     with pytest.raises(UsageError, match=r"model\.partial is a file: no model can be put into it"):
         PartialFolder(tmp_path / "model.partial" / "deep" / "model")
 
 
 def test_a_model_comes_back_where_a_run_was_killed_while_it_was_replaced(model: Path) -> None:
     partial = PartialFolder(model, overwrite=True)
-    partial.claim(FACTS)
+    begin(partial, FACTS)
     model.rename(partial.path / "replaced")
-    PartialFolder(model, overwrite=True).claim({"of": "another training"})
+    begin(PartialFolder(model, overwrite=True), {"of": "another training"})
     assert (model / "README.md").read_text() == "# old"
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    partial = PartialFolder(tmp_path / "model", overwrite=True)
+    with partial.claimed(FACTS):
+        (partial.path / "spatial.checkpoint").write_text("half")
+        with pytest.raises(UsageError, match=r"another process is training in .*model\.partial: wait for it"):
+            begin(partial, FACTS)
+        with pytest.raises(UsageError, match="another process is training"):
+            begin(partial, {"of": "another training"})
+    begin(partial, FACTS)
+    assert (partial.path / "spatial.checkpoint").read_text() == "half"

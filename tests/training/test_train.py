@@ -6,6 +6,7 @@ import random
 import shutil
 import sys
 import time
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,17 @@ from tristream.fusion.folder import read_manifest, sha256_of
 from tristream.fusion.model import open_model
 from tristream.fusion.source import FOLDER_PATTERNS, Overrides, find_model
 from tristream.streams.config import to_json
-from tristream.streams.errors import UsageError
+from tristream.streams.errors import ModelError, UsageError
 from tristream.training import extraction, train
 from tristream.training.cache import FeatureCache
 from tristream.training.checkpoint import Checkpoint
 from tristream.training.evaluate import Evaluator
+from tristream.training.examples import Example
 from tristream.training.extraction import Extracted, extract
+from tristream.training.record import learnt_from
 from tristream.training.reporting import Report
 from tristream.training.setup import set_up
-from tristream.training.train import Trained, Trainer
+from tristream.training.train import Trained, Trainer, parts_to_train
 
 sys.path.append(str(Path(__file__).parent))
 from fake_extraction import InlineWorkers
@@ -144,9 +147,6 @@ def test_pictures_that_differ_by_class_are_told_apart(clips: Path, cache: Path, 
     assert evaluation.metrics.top1 == 1
 
 
-# The model folder
-
-
 def test_where_no_network_is_to_be_trained_the_fusion_is(clips: Path, cache: Path, tmp_path: Path) -> None:
     overrides = Overrides(streams=("spatial",), backbone="test_resnet", recurrent="mean")
     train = examples_of(clips, 0, 1, 2, 3)
@@ -157,6 +157,96 @@ def test_where_no_network_is_to_be_trained_the_fusion_is(clips: Path, cache: Pat
     assert "curves.png" not in (trained.folder / "README.md").read_text()
     evaluation = Evaluator(find_model(trained.folder), quick(cache), FeatureCache(cache)).evaluate(train)
     assert evaluation.metrics.top1 > 0.9
+
+
+# From a trained model
+
+
+def relabelled(clips: Path, *numbers: int) -> list[Example]:
+    """The clips under other names of their classes."""
+    return [replace(each, label={"green": "leaf", "red": "rose"}[each.label]) for each in examples_of(clips, *numbers)]
+
+
+def test_the_networks_of_a_model_are_kept(whole: Trained, clips: Path, cache: Path, tmp_path: Path) -> None:
+    train = relabelled(clips, 2, 3, 4)
+    settings = quick(cache, seed=5)  # no weight is drawn
+    trained = set_up(train, None, Overrides(), settings, tmp_path / "new", model=whole.folder).run()
+    assert (trained.classes, trained.histories) == (("leaf", "rose"), ())
+    assert set(trained.validated) == {"fusion"}
+    for stream in STREAMS:
+        file = f"{stream}.safetensors"
+        assert (trained.folder / file).read_bytes() == (whole.folder / file).read_bytes()
+    ours, theirs = find_model(trained.folder), find_model(whole.folder)
+    assert ours.model_id == theirs.model_id  # so that tables and indices of the one do for the other
+    evaluation = Evaluator(ours, quick(cache), FeatureCache(cache)).evaluate(relabelled(clips, 5))
+    assert evaluation.top1.value == 1
+    assert f"those of `whole` (model {theirs.model_id})" in (trained.folder / "README.md").read_text()
+
+
+def test_what_a_model_knows_the_one_that_is_made_of_it_knows(
+    whole: Trained, clips: Path, cache: Path, tmp_path: Path
+) -> None:
+    set_up(relabelled(clips, 4, 5), None, Overrides(), quick(cache), tmp_path / "new", model=whole.folder).run()
+    learnt = learnt_from(find_model(tmp_path / "new"))
+    assert learnt is not None
+    assert all(learnt(each.path) for each in examples_of(clips))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ()),
+        ({"streams": ("audio",)}, ()),
+        ({"recurrent": "lstm"}, tuple(f"{stream}.recurrent" for stream in STREAMS)),
+        ({"audio_cnn": "yamnet"}, ("audio.cnn", "audio.recurrent")),
+        ({"temporal_weights": "temporal.safetensors"}, ("temporal.recurrent",)),
+    ],
+)
+def test_what_is_changed_of_a_model_is_trained(
+    changes: dict[str, Any], expected: tuple[str, ...], whole: Trained, clips: Path, tmp_path: Path
+) -> None:
+    """An encoder reads what its CNN gives: with another CNN it is trained anew."""
+    changes = {name: whole.folder / value if "weights" in name else value for name, value in changes.items()}
+    overrides = Overrides(**changes)
+    trainer = set_up(examples_of(clips), None, overrides, quick(None), tmp_path / "new", model=whole.folder)
+    assert parts_to_train(trainer.source, trainer.recipe) == expected
+
+
+def test_a_model_with_another_encoder(whole: Trained, clips: Path, cache: Path, tmp_path: Path) -> None:
+    overrides = Overrides(streams=("spatial", "temporal"), temporal_weights=whole.folder / "temporal.safetensors")
+    trained = set_up(
+        examples_of(clips, 0, 1, 2, 3), None, overrides, quick(cache), tmp_path / "new", model=whole.folder
+    ).run()
+    assert [each.stage for each in trained.histories] == ["temporal encoder", "temporal encoder, all clips"]
+    assert set(trained.validated) == {"temporal", "fusion"}
+
+
+def test_an_encoder_is_trained_anew_where_its_cnn_was(clips: Path, cache: Path, tmp_path: Path) -> None:
+    """The blocks that are fine-tuned give other features than those that the model's encoder knows."""
+    few = Overrides(streams=("spatial",), backbone="test_resnet", hidden=8)
+    train = examples_of(clips, 0, 1, 2, 3)
+    settings = quick(cache, epochs=1)
+    first = set_up(train, "tkachenko2018", few, settings, tmp_path / "first", untrained=True).run()
+    told = Told()
+    tuned = set_up(
+        train, None, Overrides(), quick(cache, epochs=1, fine_tune=1), tmp_path / "new", model=first.folder, report=told
+    ).run()
+    assert [each.stage for each in tuned.histories] == ["spatial CNN", "spatial encoder", "spatial encoder, all clips"]
+    assert "warning: model first has random weights for spatial.cnn, which are kept" in told.said
+
+
+def test_a_recipe_or_a_model(whole: Trained, clips: Path, tmp_path: Path) -> None:
+    train = examples_of(clips)
+    with pytest.raises(UsageError, match="a recipe or a model whose networks are kept, not both"):
+        set_up(train, "lrcn2024", Overrides(), quick(None), tmp_path / "new", model=whole.folder)
+    with pytest.raises(UsageError, match="--recipe konakalla trains"):
+        set_up(train, None, Overrides(), quick(None), tmp_path / "new", model="konakalla")
+    with pytest.raises(ModelError, match="no model"):
+        set_up(train, None, Overrides(), quick(None), tmp_path / "new", model="nothing")
+    assert not list(tmp_path.iterdir())
+
+
+# The model folder
 
 
 def test_a_hub_gives_all_that_the_folder_holds(whole: Trained) -> None:
