@@ -70,18 +70,17 @@ class Run:
 def train_and_evaluate(
     train: Sequence[Example],
     test: Sequence[Example],
-    recipe: str | None,
+    recipe: str,
     overrides: Overrides,
     settings: TrainSettings,
     folder: Path,
     *,
-    model: Path | None = None,
     ablation: bool = False,
 ) -> Run:
-    """Train a recipe, or on the networks of a model, into a new folder, and measure it on the test files."""
+    """Train a recipe into a folder that is not there yet, and measure it on the test files."""
     clock = Clock()
     began = time.perf_counter()
-    trainer = set_up(train, recipe, overrides, settings, folder, model=model, report=clock)
+    trainer = set_up(train, recipe, overrides, settings, folder, report=clock)
     parts = parts_to_train(trainer.source, trainer.recipe)
     trained = trainer.run()
     train_seconds, cached_seconds = time.perf_counter() - began, clock.cached_seconds
