@@ -147,8 +147,8 @@ def solved(solver: Any, X: Floats, labels: Labels, alpha: float) -> tuple[Floats
         solver.fit(X, labels)
     if np.max(solver.n_iter_) >= solver.max_iter:
         warnings.warn(
-            f"the classifier stopped after {solver.max_iter} iterations, before its optimum: "
-            f"raise alpha, the weight of L2, which is {alpha}",
+            f"the classifier stopped after {solver.max_iter} iterations, short of its optimum. It can be used; with a "
+            f"larger weight of L2 than alpha={alpha} it would get there",
             ConvergenceWarning,
             stacklevel=4,  # the caller of fit
         )

@@ -41,9 +41,9 @@ class Plateau:
         self.state = state or {"best": None, "best_epoch": -1, "since_best": 0, "since_reduced": 0}
 
     def step(self, loss: float, epoch: int, optimiser: Optimizer) -> bool:
-        """Take in an epoch's validation loss; whether it is better than the best by `least_fall`."""
+        """Take in an epoch's validation loss; whether it is better than the best by `min_delta`."""
         state = self.state
-        better = state["best"] is None or loss < state["best"] - self._config.least_fall
+        better = state["best"] is None or loss < state["best"] - self._config.min_delta
         if better:
             state.update(best=loss, best_epoch=epoch, since_best=0, since_reduced=0)
             return True

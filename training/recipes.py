@@ -43,7 +43,7 @@ class FitConfig:
     stop_after: int | None = 10  # epochs without a better validation loss; None: all epochs are run
     # What a loss has to fall by to be better (Keras's `min_delta`): small sets' losses, once all is right, fall by less
     # for a hundred epochs, for nothing.
-    least_fall: float = 5e-3
+    min_delta: float = 5e-3
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ KONAKALLA_RECIPE = Recipe(
             epochs=200,
             reduce_after=None,
             stop_after=10,
-            least_fall=0.0,  # at so low a rate every fall counts
+            min_delta=0.0,  # at so low a rate every fall counts
         )
     ),
     "head",

@@ -60,7 +60,7 @@ def test_the_weights_kept_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     assert [epoch.validation_loss for epoch in history.epochs] == losses
     assert history.best is not None
     assert 0 < history.best < 59
-    assert losses[history.best] <= min(losses) + FitConfig().least_fall
+    assert losses[history.best] <= min(losses) + FitConfig().min_delta
     assert losses[history.best] < losses[-1] - 0.01
     task.validate()
     assert task.validated[-1] == pytest.approx(losses[history.best], abs=1e-7)

@@ -44,7 +44,7 @@ def test_a_rate_below_the_floor_is_not_raised() -> None:
 
 
 def test_a_loss_has_to_fall_by_something() -> None:
-    slow = [1.0 - FitConfig().least_fall * 0.3 * epoch for epoch in range(8)]
+    slow = [1.0 - FitConfig().min_delta * 0.3 * epoch for epoch in range(8)]
     assert rates_of(FitConfig(), slow)[1] == [0, 4]  # it is the fall since the best one that counts
     assert rates_of(FitConfig(), [1.0, float("nan"), 0.9, float("inf")])[1] == [0, 2]
 

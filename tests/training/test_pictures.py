@@ -102,8 +102,10 @@ def test_the_curve_of_a_perfect_classifier_leaves_the_lower_triangle_empty(count
 
 def test_classes_without_clips_have_no_curve_and_clips_of_one_class_draw_none() -> None:
     scores = np.random.default_rng(0).dirichlet(np.ones(3), size=8)
-    assert pixels(draw_roc([0, 2] * 4, scores, names(3))).size
-    assert pixels(draw_roc([1] * 8, scores, names(3))).size
+    for labels, drawn in (([0, 2] * 4, [True, False, True]), ([0, 1, 2, 2] * 2, [True] * 3), ([1] * 8, [False] * 3)):
+        picture = pixels(draw_roc(labels, scores, names(3)))
+        of_classes = ["#1f77b4", "#ff7f0e", "#2ca02c"]  # matplotlib's first colours
+        assert [bool(of_colour(picture, colour).any()) for colour in of_classes] == drawn
 
 
 # Training curves

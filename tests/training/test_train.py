@@ -448,7 +448,9 @@ def test_a_training_that_is_killed_ends_the_same(whole: Trained, clips: Path, tm
     deadline = time.monotonic() + 60
     while not (partial / "run.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(random.uniform(0, 3))  # noqa: S311
+    seconds = random.uniform(0, 3)  # noqa: S311
+    print(f"killed after {seconds} s")  # pytest shows it where the test fails
+    time.sleep(seconds)
     process.kill()
     process.join()
     assert partial.is_dir() != folder.is_dir()
