@@ -43,5 +43,5 @@ def test_bare_presence_is_no_knowledge() -> None:
 def test_an_optimum_that_was_not_reached_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(softmax_fusion, "MAX_ITERATIONS", 2)
     clips = made_clips(100)
-    with pytest.warns(ConvergenceWarning, match="after 2 iterations.*raise alpha"):
+    with pytest.warns(ConvergenceWarning, match="after 2 iterations.*larger weight of L2"):
         SoftmaxFusion(calibration_folds=0).fit(clips.X, clips.y)

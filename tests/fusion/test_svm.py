@@ -69,7 +69,7 @@ def test_an_optimum_that_was_not_reached_is_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(svm, "FEWEST_PASSES", 3)
     monkeypatch.setattr(svm, "MAX_VISITS", 0)
     clips = made_clips(100)
-    with pytest.warns(ConvergenceWarning, match="after 3 iterations.*raise alpha.*which is 1e-06"):
+    with pytest.warns(ConvergenceWarning, match="after 3 iterations.*larger weight of L2 than alpha=1e-06"):
         FusionSVM(alpha=1e-6, calibration_folds=0).fit(clips.X, clips.y)
 
 
