@@ -36,6 +36,7 @@ from tristream.streams.config import to_json
 from tristream.training.ablation import AblationRow
 from tristream.training.bootstrap import Interval, accuracy_interval
 from tristream.training.datasets import read_dataset
+from tristream.training.record import trained_window_seconds
 from tristream.training.settings import TrainSettings
 from tristream.training.splits import folds
 
@@ -96,9 +97,11 @@ def print_table(done: Sequence[dict[str, Any]]) -> None:
 
 def on_a_model(arguments: argparse.Namespace) -> float:
     """What an SVM on a model's embeddings gets, in a table; that of all streams."""
-    model = open_model(find_model(arguments.model))
+    source = find_model(arguments.model)
+    model = open_model(source)
     examples = read_dataset(arguments.dataset).examples
-    results = list(model.embed_many([each.path for each in examples], jobs=cores()))
+    paths = [each.path for each in examples]
+    results = list(model.embed_many(paths, jobs=cores(), window=trained_window_seconds(source)))
     if failed := [result.error for result in results if result.error is not None]:
         sys.exit(failed[0])
     X, truth = np.stack([each.vector for each in results]), np.array([each.label for each in examples])
@@ -193,7 +196,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cnn-epochs", type=int, help="at most, of the motion CNN; likewise")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep features, flow and motion CNNs there")
     parser.add_argument("--out", type=Path, metavar="FILE.json")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.repeats < 1:
+        parser.error("--repeats must be at least 1")
+    return arguments
 
 
 if __name__ == "__main__":

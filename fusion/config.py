@@ -59,7 +59,9 @@ class ModelConfig:
         """
         if self.spatial is None:
             raise UsageError("a backbone was given, but the spatial stream is left out")
-        spatial = self.spatial if backbone is None else replace(self.spatial, backbone=backbone, same_padding=False)
+        spatial = self.spatial
+        if backbone not in (None, spatial.backbone):
+            spatial = replace(spatial, backbone=backbone, same_padding=False)
         return replace(self, spatial=spatial if same_padding is None else replace(spatial, same_padding=same_padding))
 
     def with_audio_cnn(self, cnn: AudioCNNName) -> "ModelConfig":

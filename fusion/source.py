@@ -128,7 +128,7 @@ class ModelSource:
 
 
 def find_model(
-    name_or_path: str | Path = DEFAULT_MODEL,
+    name_or_path: str | Path | ModelSource = DEFAULT_MODEL,
     overrides: Overrides | None = None,
     *,
     untrained: bool = False,
@@ -136,14 +136,15 @@ def find_model(
 ) -> ModelSource:
     """The source of a model by name (`pocket`, `tkachenko2018`), folder or `hf:owner/name`, with overrides applied.
 
-    A model that was changed has no classifier any more. Parts in `to_train` need no weights yet.
+    It may be one that was found before. A model that was changed has no classifier any more. Parts in `to_train` need
+    no weights yet.
 
     Raises:
         UsageError: an override that does not fit the model.
         ModelError: no such model, a damaged folder, or parts without weights and not `untrained`.
     """
     overrides = overrides or Overrides()
-    source = _found(name_or_path)
+    source = name_or_path if isinstance(name_or_path, ModelSource) else _found(name_or_path)
     config = _apply(source.config, overrides)
     for part, path in overrides.files.items():
         if path is not None and part not in parts_of(config):
@@ -157,7 +158,8 @@ def find_model(
     seeded = (part for part, each in weights.items() if each.origin == "seed" and not each.untrained)
     missing = [part for part in seeded if part not in to_train]
     if missing and not untrained:
-        raise ModelError(_no_weights(source.name, missing))
+        changed = [part for part in missing if source.weights.get(part, Weights()).trained]
+        raise ModelError(_no_weights_as_changed(source.name, changed) if changed else _no_weights(source.name, missing))
     return chosen
 
 
@@ -276,9 +278,9 @@ def _choose(part: str, source: ModelSource, config: ModelConfig, overrides: Over
             raise ModelError(f"no weights file at {path}")
         return Weights(path, sha256_of(path))
     own = source.weights.get(part, Weights())
-    stream, _, piece = part.partition(".")
-    other_features = piece == "recurrent" and overrides.files.get(f"{stream}.cnn") is not None
-    unchanged = _describes(source.config, part) == _describes(config, part) and not other_features
+    unchanged = _describes(source.config, part) == _describes(config, part) and not _reads_other(
+        part, source, overrides
+    )
     if unchanged and (own.path or own.untrained):
         return own
     if part == "flow":
@@ -288,11 +290,27 @@ def _choose(part: str, source: ModelSource, config: ModelConfig, overrides: Over
     return Weights(untrained=any(each.untrained for each in source.weights.values()))
 
 
+def _reads_other(part: str, source: ModelSource, overrides: Overrides) -> bool:
+    """Whether a part is an encoder that would read what another CNN gives than the one it was trained on."""
+    stream, _, piece = part.partition(".")
+    given = overrides.files.get(f"{stream}.cnn")
+    if piece != "recurrent" or given is None or not given.is_file():
+        return False
+    return sha256_of(given) != source.weights.get(f"{stream}.cnn", Weights()).sha256
+
+
 def _describes(config: ModelConfig, part: str) -> object:
     """The piece of the architecture that the weights of a part depend on."""
     stream, _, piece = part.partition(".")
     described = getattr(config, stream)
     return replace(described, recurrent=RecurrentConfig()) if piece == "cnn" else described
+
+
+def _no_weights_as_changed(name: str, changed: Sequence[str]) -> str:
+    return (
+        f"the weights of {', '.join(changed)} in model {name} are not for the model as it is changed here, with "
+        f"another network or another CNN before it: train-video --model {name} with the same changes trains new ones"
+    )
 
 
 def _no_weights(name: str, missing: Sequence[str]) -> str:

@@ -134,13 +134,13 @@ def train_video(
 
     prepare_to_train()
     from tristream.fusion.batch import cores
-    from tristream.fusion.source import Overrides, find_model
+    from tristream.fusion.source import Overrides
     from tristream.tools.training_report import say_notes, training_report
     from tristream.training.cache import DEFAULT_CACHE
     from tristream.training.datasets import read_dataset
     from tristream.training.record import DEFAULT_WINDOW_SECONDS, trained_window_seconds
     from tristream.training.settings import TrainSettings
-    from tristream.training.setup import set_up
+    from tristream.training.setup import find_base, set_up
     from tristream.training.splits import train_and_test
 
     overrides = Overrides(
@@ -158,8 +158,9 @@ def train_video(
         audio_weights=audio_weights,
         flow_weights=flow_weights,
     )
+    base = find_base(recipe, model)
     if window is None:
-        window = DEFAULT_WINDOW_SECONDS if model is None else trained_window_seconds(find_model(model))
+        window = DEFAULT_WINDOW_SECONDS if base is None else trained_window_seconds(base)
     settings = TrainSettings(
         seed=seed,
         validation_share=validation,
@@ -188,7 +189,7 @@ def train_video(
         overrides,
         settings,
         output,
-        model=model,
+        base=base,
         untrained=untrained,
         overwrite=overwrite,
         report=training_report(log),

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,9 @@ class PartialFolder:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        self._check_free()
+
+    def _check_free(self) -> None:
         if file := next((folder for folder in self.model.parents if folder.is_file()), None):
             raise UsageError(f"{file} is a file: no model can be put into it")
         if not self.model.exists():
@@ -73,17 +76,21 @@ class PartialFolder:
         except OSError as error:
             raise self._unwritable(error) from error
         try:
+            self._check_free()  # another process may have been faster
             self._begin(text)
             yield
         finally:
             os.close(descriptor)
+            with suppress(OSError):
+                self.path.rmdir()  # where nothing is in it, nothing was begun
 
     def _begin(self, text: str) -> None:
         try:
             if (self.path / REPLACED).exists() and not self.model.exists():
                 (self.path / REPLACED).rename(self.model)  # a run was killed between the two renames
             if not self._is_of(text):
-                for entry in self.path.iterdir():  # the folder itself is locked
+                # The folder itself is locked, and its first file says whose it is, until it is written anew.
+                for entry in [entry for entry in self.path.iterdir() if entry.name != RUN_FILE]:
                     shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
             write_atomically(self.path / RUN_FILE, text.encode())
         except OSError as error:

@@ -184,7 +184,7 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-DEFAULT_RECIPE = TKACHENKO_RECIPE.name
+DEFAULT_RECIPE_NAME = TKACHENKO_RECIPE.name
 
 
 def find_recipe(name: str) -> Recipe:

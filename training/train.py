@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from tristream.training.history import StageHistory
 from tristream.training.partial import PartialFolder
 from tristream.training.pictures import draw_curves
 from tristream.training.recipes import Recipe
-from tristream.training.record import CONTENT_DIGITS, TRAINING_FILE, training_record
+from tristream.training.record import CONTENT_DIGITS, TRAINING_FILE, learnt_from, training_record
 from tristream.training.reporting import Report
 from tristream.training.sequence_stage import SequenceStage, TrainedEncoder
 from tristream.training.settings import TrainSettings
@@ -111,11 +112,22 @@ class Trainer:
         with self._partial.claimed(self._facts()):
             return self._train()
 
+    @cached_property
+    def _known(self) -> int:
+        """How many of the files held out the networks that are kept have learnt from."""
+        learnt = learnt_from(self.base) if self.base else None
+        return sum(learnt(each.path) for each in self._held_out) if learnt else 0
+
     def _train(self) -> Trained:
         rest, held_out = self._rest, self._held_out
         self.report.say(
             f"{len(rest)} files of {len(self.classes)} classes to learn from, {len(held_out)} more to validate on"
         )
+        if self._known:
+            self.report.say(
+                f"warning: the networks that are kept have learnt from {self._known} of those, so what they get on "
+                "them flatters, and scores will be too sure; evaluate-video on other files tells more"
+            )
         histories = self._train_cnns()
         extracted = self._extract(self._features_job(), [*rest, *held_out])
         self._tell_left_out(extracted)
@@ -133,8 +145,10 @@ class Trainer:
         A backbone or weights that do not fit, blocks that are not there, a stream that no file has: most files are
         not opened for that.
         """
-        # The motion CNN has no weights yet, and is large.
-        build_parts(self.source, [stream for stream in self.source.config.streams if stream != "temporal"])
+        # A motion CNN that is to be trained is large, and cannot but fit.
+        streams = self.source.config.streams
+        scratch = self.source.weights.get("temporal.cnn") == Weights()
+        build_parts(self.source, [each for each in streams if each != "temporal" or not scratch])
         for stage in self._stages:
             stage.check()
         lacking = set(self.source.config.streams)
@@ -248,7 +262,7 @@ class Trainer:
             classifier_data=fused.data,
             trained_on=f"{len(self.train) - len(self._left_out)} files of {len(self.classes)} classes",
             metrics={
-                "recipe": self.recipe.name,
+                **({"base": self.base.model_id} if self.base else {"recipe": self.recipe.name}),
                 "validation": {name: to_json(top1) for name, top1 in fused.validated.items()},
             },
             files={
@@ -262,7 +276,15 @@ class Trainer:
         shutil.rmtree(fresh, ignore_errors=True)  # of a run that was stopped here
         given = {part for part, each in self._given.items() if each.path is not None and each == weights[part]}
         card = model_card(
-            source, self.recipe, self.settings, training, fused.validated, given, len(self._left_out), self.base
+            source,
+            self.recipe,
+            self.settings,
+            training,
+            fused.validated,
+            given,
+            len(self._left_out),
+            self.base,
+            self._known,
         )
         save_model(source, fresh, name=self.name, card=card, training=training)
         self._partial.publish(fresh)

@@ -114,7 +114,9 @@ def test_a_trained_model_of_other_classes(
     capsys.readouterr()
     options = ["--model", tmp_path / "one", "--cache", cache, *QUICK]
     assert run(tmp_path / "others", "-o", tmp_path / "two", *options) == 0
-    assert "epoch" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the networks of one are kept; trained are: none\n" in said
+    assert "epoch" not in said
     source = find_model(tmp_path / "two")
     assert (source.classes, source.classifier) == (("leaf", "rose"), "svm")
     assert trained_window_seconds(source) == 5
@@ -183,6 +185,9 @@ def test_a_broken_clip_is_told_and_left_out_with_exit_code_2(
         (["one"], "all 3 clips to train on are of one class, 'red': a classifier needs two or more"),
         (["alone.csv"], "besides those to test on; only one is there of 'green'"),
         (["gone.csv"], "none of the 2 files that gone.csv labels is there"),
+        (["two", "--model", "konakalla"], "--model keeps the networks of a trained model; --recipe konakalla trains"),
+        (["two", "--model", "mine", *LRCN], "give a recipe or a model whose networks are kept, not both: lrcn2024"),
+        (["two", "--model", "nothing"], "no model 'nothing'"),
         (["two", "--layout", "ucf101"], "trainlist01.txt"),
         (["two", "--layout", "hmdb51"], "_test_split1.txt"),
         (["two", "--recipe", "tkachenko"], "no recipe 'tkachenko'; there are tkachenko2018, corehar2020"),

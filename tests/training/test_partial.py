@@ -116,3 +116,31 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
             begin(partial, {"of": "another training"})
     begin(partial, FACTS)
     assert (partial.path / "spatial.checkpoint").read_text() == "half"
+
+
+def test_the_slower_of_two_runs_does_not_replace_what_the_faster_made(tmp_path: Path) -> None:
+    faster, slower = PartialFolder(tmp_path / "model"), PartialFolder(tmp_path / "model")
+    with faster.claimed(FACTS):
+        (fresh := faster.path / "fresh").mkdir()
+        faster.publish(fresh)
+    with pytest.raises(UsageError, match="model is there already"):
+        begin(slower, FACTS)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_training_that_is_being_dropped_can_be_dropped_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in the middle, it is still known whose the folder is."""
+    partial = PartialFolder(tmp_path / "model", overwrite=True)
+    begin(partial, FACTS)
+    (partial.path / "spatial.checkpoint").write_text("half")
+    (partial.path / "features").mkdir()
+
+    def killed(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        begin(partial, {"of": "another training"})
+    monkeypatch.undo()
+    begin(partial, {"of": "another training"})
+    assert [path.name for path in partial.path.iterdir()] == ["run.json"]

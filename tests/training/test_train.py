@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from tristream.fusion.classify import ModelClassifier
 from tristream.fusion.folder import read_manifest, sha256_of
@@ -167,10 +167,18 @@ def relabelled(clips: Path, *numbers: int) -> list[Example]:
     return [replace(each, label={"green": "leaf", "red": "rose"}[each.label]) for each in examples_of(clips, *numbers)]
 
 
+def another(whole: Trained, folder: Path) -> Path:
+    """A motion CNN of the same size that is not the model's."""
+    tensors = load_file(whole.folder / "temporal.safetensors")
+    floats = {name: tensor * np.array(1.01, tensor.dtype) for name, tensor in tensors.items() if tensor.ndim}
+    save_file(tensors | floats, folder / "other.safetensors")
+    return folder / "other.safetensors"
+
+
 def test_the_networks_of_a_model_are_kept(whole: Trained, clips: Path, cache: Path, tmp_path: Path) -> None:
     train = relabelled(clips, 2, 3, 4)
     settings = quick(cache, seed=5)  # no weight is drawn
-    trained = set_up(train, None, Overrides(), settings, tmp_path / "new", model=whole.folder).run()
+    trained = set_up(train, None, Overrides(), settings, tmp_path / "new", base=find_model(whole.folder)).run()
     assert (trained.classes, trained.histories) == (("leaf", "rose"), ())
     assert set(trained.validated) == {"fusion"}
     for stream in STREAMS:
@@ -180,13 +188,17 @@ def test_the_networks_of_a_model_are_kept(whole: Trained, clips: Path, cache: Pa
     assert ours.model_id == theirs.model_id  # so that tables and indices of the one do for the other
     evaluation = Evaluator(ours, quick(cache), FeatureCache(cache)).evaluate(relabelled(clips, 5))
     assert evaluation.top1.value == 1
-    assert f"those of `whole` (model {theirs.model_id})" in (trained.folder / "README.md").read_text()
+    card = (trained.folder / "README.md").read_text()
+    assert f"on networks of `whole` (model {theirs.model_id})" in card
+    assert card.count("| those of `whole` |") == 6
 
 
 def test_what_a_model_knows_the_one_that_is_made_of_it_knows(
     whole: Trained, clips: Path, cache: Path, tmp_path: Path
 ) -> None:
-    set_up(relabelled(clips, 4, 5), None, Overrides(), quick(cache), tmp_path / "new", model=whole.folder).run()
+    set_up(
+        relabelled(clips, 4, 5), None, Overrides(), quick(cache), tmp_path / "new", base=find_model(whole.folder)
+    ).run()
     learnt = learnt_from(find_model(tmp_path / "new"))
     assert learnt is not None
     assert all(learnt(each.path) for each in examples_of(clips))
@@ -199,26 +211,53 @@ def test_what_a_model_knows_the_one_that_is_made_of_it_knows(
         ({"streams": ("audio",)}, ()),
         ({"recurrent": "lstm"}, tuple(f"{stream}.recurrent" for stream in STREAMS)),
         ({"audio_cnn": "yamnet"}, ("audio.cnn", "audio.recurrent")),
-        ({"temporal_weights": "temporal.safetensors"}, ("temporal.recurrent",)),
+        ({"temporal_weights": "temporal.safetensors"}, ()),  # the very file
+        ({"temporal_weights": "other.safetensors"}, ("temporal.recurrent",)),
     ],
 )
 def test_what_is_changed_of_a_model_is_trained(
     changes: dict[str, Any], expected: tuple[str, ...], whole: Trained, clips: Path, tmp_path: Path
 ) -> None:
     """An encoder reads what its CNN gives: with another CNN it is trained anew."""
-    changes = {name: whole.folder / value if "weights" in name else value for name, value in changes.items()}
+    places = {
+        "temporal.safetensors": whole.folder / "temporal.safetensors",
+        "other.safetensors": another(whole, tmp_path),
+    }
+    changes = {name: places.get(value, value) if "weights" in name else value for name, value in changes.items()}
     overrides = Overrides(**changes)
-    trainer = set_up(examples_of(clips), None, overrides, quick(None), tmp_path / "new", model=whole.folder)
+    trainer = set_up(examples_of(clips), None, overrides, quick(None), tmp_path / "new", base=find_model(whole.folder))
     assert parts_to_train(trainer.source, trainer.recipe) == expected
 
 
 def test_a_model_with_another_encoder(whole: Trained, clips: Path, cache: Path, tmp_path: Path) -> None:
-    overrides = Overrides(streams=("spatial", "temporal"), temporal_weights=whole.folder / "temporal.safetensors")
+    overrides = Overrides(streams=("spatial", "temporal"), temporal_weights=another(whole, tmp_path))
     trained = set_up(
-        examples_of(clips, 0, 1, 2, 3), None, overrides, quick(cache), tmp_path / "new", model=whole.folder
+        examples_of(clips, 0, 1, 2, 3), None, overrides, quick(cache), tmp_path / "new", base=find_model(whole.folder)
     ).run()
     assert [each.stage for each in trained.histories] == ["temporal encoder", "temporal encoder, all clips"]
     assert set(trained.validated) == {"temporal", "fusion"}
+
+
+def test_what_the_kept_networks_have_learnt_from_flatters(
+    whole: Trained, clips: Path, cache: Path, tmp_path: Path
+) -> None:
+    base = find_model(whole.folder)
+    for name, numbers, warned in (("known", (0, 1, 2, 3), 1), ("fresh", (4, 5), 0)):
+        told = Told()
+        train = examples_of(clips, *numbers)
+        made = set_up(train, None, Overrides(), quick(cache), tmp_path / name, base=base, report=told).run()
+        assert sum("have learnt from 2 of those" in said for said in told.said) == warned
+        assert ("so they flatter much" in (made.folder / "README.md").read_text()) == bool(warned)
+
+
+def test_weights_of_another_cnn_are_refused_before_anything_is_trained(
+    whole: Trained, clips: Path, tmp_path: Path
+) -> None:
+    overrides = Overrides(temporal_weights=whole.folder / "spatial.safetensors", audio_cnn="yamnet")
+    trainer = set_up(examples_of(clips), None, overrides, quick(None), tmp_path / "new", base=find_model(whole.folder))
+    with pytest.raises(ModelError, match=r"spatial\.safetensors lacks .* of another model"):
+        trainer.run()
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_encoder_is_trained_anew_where_its_cnn_was(clips: Path, cache: Path, tmp_path: Path) -> None:
@@ -229,21 +268,16 @@ def test_an_encoder_is_trained_anew_where_its_cnn_was(clips: Path, cache: Path, 
     first = set_up(train, "tkachenko2018", few, settings, tmp_path / "first", untrained=True).run()
     told = Told()
     tuned = set_up(
-        train, None, Overrides(), quick(cache, epochs=1, fine_tune=1), tmp_path / "new", model=first.folder, report=told
+        train,
+        None,
+        Overrides(),
+        quick(cache, epochs=1, fine_tune=1),
+        tmp_path / "new",
+        base=find_model(first.folder),
+        report=told,
     ).run()
     assert [each.stage for each in tuned.histories] == ["spatial CNN", "spatial encoder", "spatial encoder, all clips"]
-    assert "warning: model first has random weights for spatial.cnn, which are kept" in told.said
-
-
-def test_a_recipe_or_a_model(whole: Trained, clips: Path, tmp_path: Path) -> None:
-    train = examples_of(clips)
-    with pytest.raises(UsageError, match="a recipe or a model whose networks are kept, not both"):
-        set_up(train, "lrcn2024", Overrides(), quick(None), tmp_path / "new", model=whole.folder)
-    with pytest.raises(UsageError, match="--recipe konakalla trains"):
-        set_up(train, None, Overrides(), quick(None), tmp_path / "new", model="konakalla")
-    with pytest.raises(ModelError, match="no model"):
-        set_up(train, None, Overrides(), quick(None), tmp_path / "new", model="nothing")
-    assert not list(tmp_path.iterdir())
+    assert "warning: spatial.cnn has random weights, and is not trained" in told.said
 
 
 # The model folder
