@@ -63,7 +63,7 @@ def set_up(
     source = find_model(original, overrides, untrained=untrained, to_train=to_train)
     report = report or Report()
     if base is not None:
-        report.say(f"the networks of {base.name} are kept; trained are: {', '.join(to_train) or 'none'}")
+        report.say(f"the networks of model {base.name} are kept; trained are: {', '.join(to_train) or 'none'}")
         if random := [part for part in source.untrained if part not in to_train]:
             report.say(f"warning: {', '.join(random)} has random weights, and is not trained")
     if "audio.cnn" in to_train:

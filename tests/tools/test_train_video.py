@@ -115,7 +115,7 @@ def test_a_trained_model_of_other_classes(
     options = ["--model", tmp_path / "one", "--cache", cache, *QUICK]
     assert run(tmp_path / "others", "-o", tmp_path / "two", *options) == 0
     said = capsys.readouterr().err
-    assert "the networks of one are kept; trained are: none\n" in said
+    assert "the networks of model one are kept; trained are: none\n" in said
     assert "epoch" not in said
     source = find_model(tmp_path / "two")
     assert (source.classes, source.classifier) == (("leaf", "rose"), "svm")
