@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 from clips import SHARED
 from numpy.typing import NDArray
-from sklearn.tree import DecisionTreeClassifier
 from trainings import WEIGHTS, Kept, in_a_process, shown, spatial_overrides, train_and_evaluate
 
 from tristream.fusion.batch import cores
@@ -33,7 +32,7 @@ from tristream.fusion.model import open_model
 from tristream.fusion.source import find_model
 from tristream.fusion.svm import FusionSVM
 from tristream.streams.config import to_json
-from tristream.training.ablation import AblationRow
+from tristream.training.ablation import AblationRow, Clips, presence_scores
 from tristream.training.bootstrap import Interval, accuracy_interval
 from tristream.training.datasets import read_dataset
 from tristream.training.record import trained_window_seconds
@@ -143,16 +142,16 @@ def predicted(
     A clip that has none of them gets the commonest class.
     """
     streams = tuple(dims)
+    names, labels = np.unique(truth, return_inverse=True)
     if not chosen:
-        having = there.astype(np.float64)
-        tree = DecisionTreeClassifier(random_state=0).fit(having[train], truth[train])
-        return np.asarray(tree.predict(having[test]))
+        known, asked = (Clips(labels[part], np.array(part), there[part]) for part in (train, test))
+        return names[presence_scores(known, asked, len(names))[0].argmax(axis=1)]
     columns = np.concatenate([np.arange(X.shape[1])[slice_of(dims, stream)] for stream in chosen])
     fusion = FusionSVM(dims={stream: dims[stream] for stream in chosen}, calibration_folds=0)
     fusion.fit(X[train][:, columns], truth[train])
     has_any = there[test][:, [streams.index(stream) for stream in chosen]].any(axis=1)
-    names, counts = np.unique(truth[train], return_counts=True)
-    return np.where(has_any, fusion.predict(X[test][:, columns]), names[counts.argmax()])
+    commonest = names[np.bincount(labels[train]).argmax()]
+    return np.where(has_any, fusion.predict(X[test][:, columns]), commonest)
 
 
 def main() -> None:

@@ -151,7 +151,9 @@ def find_model(
             raise UsageError(
                 f"{path} was given for {part}, which this model has not: it has {', '.join(parts_of(config))}"
             )
-    weights = {part: _choose(part, source, config, overrides, untrained) for part in parts_of(config)}
+    weights: dict[str, Weights] = {}
+    for part in parts_of(config):  # a stream's CNN comes before its encoder
+        weights[part] = _choose(part, source, config, overrides, untrained, weights)
     chosen = replace(source, config=config, weights=weights)
     if chosen.model_id != source.model_id:
         chosen = replace(chosen, classes=(), classifier="", classifier_path=None)
@@ -268,20 +270,26 @@ def _with_hidden(config: RecurrentConfig, hidden: int) -> RecurrentConfig:
     return replace(config, hidden=hidden)
 
 
-def _choose(part: str, source: ModelSource, config: ModelConfig, overrides: Overrides, untrained: bool) -> Weights:
+def _choose(
+    part: str,
+    source: ModelSource,
+    config: ModelConfig,
+    overrides: Overrides,
+    untrained: bool,
+    chosen: Mapping[str, Weights],
+) -> Weights:
     """The weights of a part: the user's file, else the model's own where the part is unchanged, else a hub's.
 
-    With `untrained` no backbone is downloaded, so that a model is the same with a network and without one.
+    With `untrained` no backbone is downloaded, so that a model is the same with a network and without one. `chosen`
+    are those of the parts before.
     """
     if (path := overrides.files.get(part)) is not None:
         if not path.is_file():
             raise ModelError(f"no weights file at {path}")
         return Weights(path, sha256_of(path))
     own = source.weights.get(part, Weights())
-    unchanged = _describes(source.config, part) == _describes(config, part) and not _reads_other(
-        part, source, overrides
-    )
-    if unchanged and (own.path or own.untrained):
+    unchanged = _describes(source.config, part) == _describes(config, part)
+    if unchanged and (own.path or own.untrained) and not _reads_other(part, source, chosen):
         return own
     if part == "flow":
         return Weights(hub="raft_small")
@@ -290,13 +298,11 @@ def _choose(part: str, source: ModelSource, config: ModelConfig, overrides: Over
     return Weights(untrained=any(each.untrained for each in source.weights.values()))
 
 
-def _reads_other(part: str, source: ModelSource, overrides: Overrides) -> bool:
+def _reads_other(part: str, source: ModelSource, chosen: Mapping[str, Weights]) -> bool:
     """Whether a part is an encoder that would read what another CNN gives than the one it was trained on."""
     stream, _, piece = part.partition(".")
-    given = overrides.files.get(f"{stream}.cnn")
-    if piece != "recurrent" or given is None or not given.is_file():
-        return False
-    return sha256_of(given) != source.weights.get(f"{stream}.cnn", Weights()).sha256
+    cnn = f"{stream}.cnn"
+    return piece == "recurrent" and cnn in chosen and chosen[cnn].origin != source.weights[cnn].origin
 
 
 def _describes(config: ModelConfig, part: str) -> object:
