@@ -1,7 +1,7 @@
 """What embedding a video gives: vectors, what is present in them, and how it went; needs no torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +103,14 @@ def clips_of(
         votes = np.concatenate([wholes[name][size:] for name, size in dims.items()])
         clips.append(ClipEmbedding(start_seconds, end_seconds, vector, present, dims, votes))
     return tuple(clips)
+
+
+def shifted(clips: tuple[ClipEmbedding, ...], seconds: float) -> tuple[ClipEmbedding, ...]:
+    """The clips of a moment on the clock of its file."""
+    return tuple(
+        replace(clip, start_seconds=clip.start_seconds + seconds, end_seconds=clip.end_seconds + seconds)
+        for clip in clips
+    )
 
 
 def join_clips(clips: tuple[ClipEmbedding, ...]) -> tuple[NDArray[np.float32], dict[StreamName, bool]]:

@@ -6,7 +6,7 @@ file -> steps of each stream -> CNN (T, F) -> recurrent (D_s,) a clip -> joined 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -16,13 +16,14 @@ from tristream.fusion.batch import Job, embed_files
 from tristream.fusion.classify import ModelClassifier
 from tristream.fusion.clips import ClipEncoder
 from tristream.fusion.config import ModelConfig
-from tristream.fusion.embedding import VideoEmbedding, clips_of, join_clips
+from tristream.fusion.embedding import VideoEmbedding, clips_of, join_clips, shifted
 from tristream.fusion.plan import flow_engine, open_media, step_plan
 from tristream.fusion.save import save_model
 from tristream.fusion.source import DEFAULT_MODEL, ModelSource, Overrides, find_model
 from tristream.fusion.windows import Windows
 from tristream.streams.config import AudioCNNName, FlowEngineName, RecurrentCell, SamplingStrategy, StreamName
 from tristream.streams.errors import MediaError, UsageError
+from tristream.streams.excerpt import Excerpt
 from tristream.streams.flow import FlowEngine
 from tristream.streams.media import MediaReader
 from tristream.streams.picture import PictureFormat
@@ -76,26 +77,34 @@ class Model:
         window: float = Windows.window_seconds,
         stride: float | None = None,
         batch_size: int = DEFAULT_BATCH_SIZE,
+        moment: tuple[float, float] | None = None,
     ) -> VideoEmbedding:
-        """Embed one video or sound file.
+        """Embed one video or sound file, or a moment of it.
 
         Args:
             path: the file.
             window: seconds a clip; a video up to this long is one clip.
             stride: seconds from one clip's start to the next's; by default the window.
             batch_size: steps that go through a CNN together.
+            moment: start and end in seconds of what to embed, as if the file were cut there; by default all of it.
 
         Raises:
-            MediaError: the file cannot be opened or decoded, or has none of the model's streams.
-            UsageError: window, stride or batch size that cannot be.
+            MediaError: the file cannot be opened or decoded, or has none of the model's streams there.
+            UsageError: window, stride, batch size or moment that cannot be.
         """
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, got {batch_size}")
         windows = Windows(window, window if stride is None else stride)
         plan = step_plan(self.config, self.picture, windows)
         engine = flow_engine(self.source, plan, self.device)
-        with open_media(str(path), plan, engine, self.threads) as reader:
-            return self._embed(reader, plan, engine, windows, batch_size)
+        start_seconds, end_seconds = moment or (0.0, float("inf"))
+        if not 0 <= start_seconds < end_seconds:
+            raise UsageError(f"a moment starts at 0 s or later and before its end, got {moment}")
+        with open_media(str(path), plan, engine, self.threads, start_seconds) as reader:
+            if moment is None:
+                return self._embed(reader, plan, engine, windows, batch_size)
+            result = self._embed(Excerpt(reader, *moment), plan, engine, windows, batch_size)
+            return replace(result, clips=shifted(result.clips, start_seconds))
 
     def embed_many(
         self,
@@ -127,7 +136,12 @@ class Model:
         save_model(self.source, Path(folder), name=name or self.source.name, card=card)
 
     def _embed(
-        self, reader: MediaReader, plan: StepPlan, engine: FlowEngine | None, windows: Windows, batch_size: int
+        self,
+        reader: MediaReader | Excerpt,
+        plan: StepPlan,
+        engine: FlowEngine | None,
+        windows: Windows,
+        batch_size: int,
     ) -> VideoEmbedding:
         timings = Timings()
         model_seconds = 0.0

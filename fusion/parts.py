@@ -6,9 +6,9 @@ rows of one or many videos -> part-….parquet, `embedding` (rows, D) float32
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -55,6 +55,7 @@ class TableKind:
     model_name: str
     windows: Windows
     dims: Mapping[str, int]
+    asked: Mapping[str, Any] = field(default_factory=dict)  # with which `find_again` finds the model
 
     def schema(self) -> pa.Schema:
         """The columns, and in the metadata where each stream's vector begins in `embedding`."""
@@ -68,6 +69,7 @@ class TableKind:
             "window_seconds": self.windows.window_seconds,
             "stride_seconds": self.windows.stride_seconds,
             "streams": offsets,
+            "asked": dict(self.asked),
         }
         columns = [("id", pa.string()), ("embedding", pa.list_(pa.float32(), begin)), *COLUMNS]
         return pa.schema(columns, metadata={METADATA_KEY: json.dumps(about).encode()})
@@ -114,6 +116,20 @@ def read_part(part: Path, columns: list[str] | None = None) -> pa.Table:
     try:
         with pq.ParquetFile(part, page_checksum_verification=True) as file:
             return file.read(columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(part, error) from error
+
+
+def batches_of(part: Path, rows: int) -> Iterator[pa.Table]:
+    """The rows of a part, at most so many at a time, its pages' checksums compared.
+
+    Raises:
+        TableError: it is damaged.
+    """
+    try:
+        with pq.ParquetFile(part, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(rows):
+                yield pa.Table.from_batches([batch])
     except (OSError, pa.ArrowException) as error:
         raise _damaged(part, error) from error
 

@@ -34,8 +34,10 @@ def flow_engine(source: ModelSource, plan: StepPlan, device: str) -> FlowEngine 
     return make_engine(source.config.flow, weights.path if weights else None, device)
 
 
-def open_media(path: str, plan: StepPlan, engine: FlowEngine | None, threads: int) -> MediaReader:
-    """A reader of what the plan needs.
+def open_media(
+    path: str, plan: StepPlan, engine: FlowEngine | None, threads: int, skip_to_seconds: float = 0.0
+) -> MediaReader:
+    """A reader of what the plan needs; what lies before `skip_to_seconds` may be left out.
 
     Raises:
         MediaError: the file cannot be opened, or has none of the streams.
@@ -46,4 +48,5 @@ def open_media(path: str, plan: StepPlan, engine: FlowEngine | None, threads: in
         audio=plan.audio,
         motion_vectors=engine is not None and engine.needs_motion_vectors,
         threads=threads,
+        skip_to_seconds=skip_to_seconds,
     )

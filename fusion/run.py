@@ -169,7 +169,8 @@ class _Run:
         results = self._workers.collect()
         if results and not self._begun:
             job = self._workers.job
-            kind = TableKind(job.source.model_id, job.source.name, job.windows, self._workers.dims)
+            source = job.source
+            kind = TableKind(source.model_id, source.name, job.windows, self._workers.dims, source.asked)
             self._sink.begin(kind)
             self._begun = True
         for planned, result in results:

@@ -5,8 +5,9 @@ before anything is loaded.
 """
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from tristream.fusion.config import (
     CONVLSTM2024,
@@ -107,6 +108,8 @@ class ModelSource:
     classes: tuple[str, ...] = ()
     classifier: str = ""  # its kind; empty where the model has none
     classifier_path: Path | None = None
+    # What `find_model` was asked for, as plain JSON data, with which `find_again` finds it; empty where it was not.
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def model_id(self) -> str:
@@ -154,7 +157,8 @@ def find_model(
     weights: dict[str, Weights] = {}
     for part in parts_of(config):  # a stream's CNN comes before its encoder
         weights[part] = _choose(part, source, config, overrides, untrained, weights)
-    chosen = replace(source, config=config, weights=weights)
+    asked = {} if isinstance(name_or_path, ModelSource) else _asked(name_or_path, overrides, untrained)
+    chosen = replace(source, config=config, weights=weights, asked=asked)
     if chosen.model_id != source.model_id:
         chosen = replace(chosen, classes=(), classifier="", classifier_path=None)
     seeded = (part for part, each in weights.items() if each.origin == "seed" and not each.untrained)
@@ -165,6 +169,33 @@ def find_model(
     return chosen
 
 
+def find_again(asked: Mapping[str, Any]) -> ModelSource:
+    """The model of which `asked` was kept.
+
+    Raises:
+        ModelError: it is not where it was, or nothing was kept.
+        UsageError: what was kept does not fit it.
+    """
+    overrides = dict(asked.get("overrides", {}))
+    try:
+        for name in overrides.keys() & {f"{part}_weights" for part in ("spatial", "temporal", "audio", "flow")}:
+            overrides[name] = Path(overrides[name])
+        overrides |= {"streams": tuple(overrides["streams"])} if "streams" in overrides else {}
+        return find_model(asked["model"], Overrides(**overrides), untrained=bool(asked["untrained"]))
+    except (KeyError, TypeError) as error:
+        raise ModelError("it was not kept which model this is of") from error
+
+
+def _asked(name_or_path: str | Path, overrides: Overrides, untrained: bool) -> dict[str, Any]:
+    """What a model was asked for, with folders and files by their whole path."""
+    model = str(name_or_path)
+    if model not in RECIPES and not _is_shipped(model) and Path(model).is_dir():
+        model = str(Path(model).absolute())
+    given = {name: value for name, value in vars(overrides).items() if value is not None}
+    plain = {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in given.items()}
+    return {"model": model, "overrides": plain, "untrained": untrained}
+
+
 def _found(name_or_path: str | Path) -> ModelSource:
     name = str(name_or_path)
     if name in RECIPES:
@@ -172,11 +203,15 @@ def _found(name_or_path: str | Path) -> ModelSource:
         return ModelSource(name, config, {part: Weights() for part in parts_of(config)})
     if name.startswith("hf:"):
         return _of_folder(_download(name.removeprefix("hf:")))
-    folder = SHIPPED / name if (SHIPPED / name / "model.json").is_file() else Path(name)
+    folder = SHIPPED / name if _is_shipped(name) else Path(name)
     if not folder.is_dir():
         known = sorted([*RECIPES, *(path.parent.name for path in SHIPPED.glob("*/model.json"))])
         raise ModelError(f"no model {name!r}: give a model folder, hf:owner/name, or one of {', '.join(known)}")
     return _of_folder(folder)
+
+
+def _is_shipped(name: str) -> bool:
+    return (SHIPPED / name / "model.json").is_file()
 
 
 def _download(repository: str) -> Path:

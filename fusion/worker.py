@@ -37,6 +37,7 @@ class Job:
     device: str = "auto"
     dtype: "DtypeName" = "auto"
     threads: int = 1
+    moment: tuple[float, float] | None = None  # of the files; None for all of them
     memory_bytes: int | None = None  # the most a worker may take beside its loaded model; None for no bound
 
     def open(self) -> tuple[dict[str, int], EmbedFile]:
@@ -54,8 +55,13 @@ class Job:
             bound_memory(self.memory_bytes)
 
         def embed_file(path: str) -> VideoEmbedding:
-            window_seconds, stride_seconds = self.windows.window_seconds, self.windows.stride_seconds
-            return model.embed(path, window=window_seconds, stride=stride_seconds, batch_size=self.batch_size)
+            return model.embed(
+                path,
+                window=self.windows.window_seconds,
+                stride=self.windows.stride_seconds,
+                batch_size=self.batch_size,
+                moment=self.moment,
+            )
 
         return {str(name): size for name, size in model.dims.items()}, embed_file
 

@@ -5,7 +5,8 @@ TristreamError
 ├── MediaError      a video or sound file that cannot be opened or decoded
 │   └── FlowError   a flow engine that cannot work on this video (codec without motion vectors)
 ├── ModelError      a model folder or weights file that is missing, damaged, untrained or of another kind
-└── TableError      an embedding table that is damaged, of another model, or cannot be written
+├── TableError      an embedding table that is damaged, of another model, or cannot be written
+└── SearchError     a search index that is missing, damaged, empty, of another model, or cannot be written
 """
 
 
@@ -31,3 +32,7 @@ class ModelError(TristreamError):
 
 class TableError(TristreamError):
     """An embedding table that is damaged, of another model, or cannot be written."""
+
+
+class SearchError(TristreamError):
+    """A search index that is missing, damaged, empty, of another model, or cannot be written."""

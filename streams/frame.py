@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tristream.streams.motion_vectors import VECTOR_DTYPE, MotionVectors
 from tristream.streams.picture import PictureFormat, PixelFormat
+from tristream.streams.scaling import scale
 
 PICTURE_KINDS = ("NONE", "I", "P", "B", "S", "SI", "SP", "BI")  # FFmpeg's AVPictureType, from 0 on
 
@@ -50,12 +51,15 @@ class Frame:
         turns: int = round(self._frame.rotation / 90) % 4
         return turns
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the upright picture, in pixels as high as they are wide."""
+        return upright(self._frame.height, self._square_width, self.quarter_turns)
+
     def picture(self, form: PictureFormat) -> NDArray[np.uint8]:
         """The frame upright, scaled and cut to `form`: (H, W, 3) for rgb24, (H, W) for gray, uint8."""
-        from tristream.streams.scaling import scale  # takes torch along, which probing a file does without
-
         turns = self.quarter_turns
-        height, width = form.scaled_size(*upright(self._frame.height, self._square_width, turns))
+        height, width = form.scaled_size(*self.size)
         coded = self._converters.convert(self._frame, form.pixel_format)
         picture = np.rot90(scale(coded, *upright(height, width, turns), form.interpolation), turns)
         top, left = form.crop(height, width)

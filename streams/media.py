@@ -7,6 +7,7 @@ are bounded, every error of the decoder becomes a MediaError, and a file that en
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from stat import S_ISREG
@@ -49,6 +50,8 @@ CONTAINERS = (
 GUESSED_DURATION = frozenset("aac ac3 amr dv h264 hevc m4v mjpeg mp3 mpeg mpegts mpegvideo vc1".split())
 PARSED = frozenset({"mpeg", "mpegts"})  # whose packets hold parts of pictures, or several
 MAX_FRAME_SECONDS = 3600.0  # a frame lasts no longer, whatever it says
+# Those with an index of times; a frame of AVI has no time but the number of those before it.
+SEEKABLE = frozenset({"matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})
 PROBE_BYTES = 5_000_000
 DECLARED_SLACK_SECONDS = 10.0  # a time stamp this far past the declared end is a broken one
 # The decoders of FFmpeg that export their motion vectors.
@@ -73,6 +76,7 @@ class MediaReader:
         video: whether to decode the picture; audio: whether to decode the sound.
         motion_vectors: export the bit stream's motion vectors with each frame.
         threads: decoder threads; 0 lets FFmpeg choose.
+        skip_to_seconds: what lies before may be left out, where the container can tell a place by its time.
 
     Raises:
         MediaError: no such file, not a media file, refused for its size, or nothing in it can be decoded.
@@ -86,8 +90,10 @@ class MediaReader:
         audio: bool = True,
         motion_vectors: bool = False,
         threads: int = 0,
+        skip_to_seconds: float = 0.0,
     ) -> None:
         self.path = Path(path)
+        self._skip_to_seconds = skip_to_seconds
         self.warnings: list[str] = []
         self._container = _open(self.path)
         try:
@@ -143,6 +149,8 @@ class MediaReader:
         sound = Resampler(_mono_resampler)
         converters = Converters(VideoReformatter)
         self._missing = self._missing_part()
+        if self._skip_to_seconds > 0 and self.info.container in SEEKABLE:
+            self._seek(start_seconds + self._skip_to_seconds)
         for packet in without_last(self._packets(), self._found) if self._ends_in_pictures() else self._packets():
             clock = clocks[packet.stream.index]
             for decoded in self._decode(packet):
@@ -155,6 +163,11 @@ class MediaReader:
         whole = len(self._streams) == len(self._container.streams)  # else the longest stream may be another
         repaired = sum(clock.repaired for clock in clocks.values())
         self.warnings += self._found.conclude(self.path, self._missing, declared_seconds if whole else None, repaired)
+
+    def _seek(self, stamp_seconds: float) -> None:
+        """Go to the last key frame before a time; where that cannot be, reading begins at the start."""
+        with suppress(*_DECODER_ERRORS):
+            self._container.seek(round(stamp_seconds * TIME_BASE), backward=True)
 
     def _missing_part(self) -> str | None:
         try:

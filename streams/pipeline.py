@@ -14,6 +14,7 @@ from time import perf_counter
 import numpy as np
 
 from tristream.streams.chunks import ChunkBuilder, Sighting, every_frame_is_a_step
+from tristream.streams.excerpt import Excerpt
 from tristream.streams.flow import FlowEngine, FlowFrame
 from tristream.streams.log_mel import EXAMPLE_SECONDS
 from tristream.streams.media import AudioBlock, Frame, MediaReader
@@ -26,7 +27,7 @@ CHUNKS_AHEAD = 1  # pieces of steps that may wait for the CNNs: a chunk of 36 s 
 
 
 def read_steps(
-    reader: MediaReader, plan: StepPlan, engine: FlowEngine | None, timings: Timings
+    reader: MediaReader | Excerpt, plan: StepPlan, engine: FlowEngine | None, timings: Timings
 ) -> Generator[Steps, None, None]:
     """The steps of an opened file, made in threads ahead of the consumer.
 
@@ -59,7 +60,7 @@ def _steps(
 
 
 def _decode(
-    reader: MediaReader, plan: StepPlan, engine: FlowEngine | None, timings: Timings
+    reader: MediaReader | Excerpt, plan: StepPlan, engine: FlowEngine | None, timings: Timings
 ) -> Iterator[Sighting | AudioBlock]:
     """Frames with the pictures that are needed of them, and sound."""
     wants_vectors = engine is not None and engine.needs_motion_vectors

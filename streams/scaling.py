@@ -6,7 +6,6 @@ cosine of 0.998; PyTorch's antialiased one is Pillow's to the bit or nearly, and
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -23,6 +22,8 @@ def scale(picture: NDArray[np.uint8], height: int, width: int, interpolation: In
         return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     if interpolation in _PILLOW:
         return np.asarray(Image.fromarray(picture).resize((width, height), _PILLOW[interpolation]))
+    import torch  # which a thumbnail does without
+
     planes = torch.from_numpy(picture if picture.ndim == 3 else picture[..., None]).permute(2, 0, 1)[
         None
     ]  # (1, C, H, W)

@@ -43,11 +43,15 @@ def test_the_public_names_are_there() -> None:
         "MediaError",
         "Model",
         "ModelError",
+        "Query",
+        "SearchError",
         "TableError",
         "TristreamError",
         "UsageError",
         "VideoEmbedding",
+        "VideoIndex",
         "load_model",
+        "update_index",
     ]
     for name in tristream.__all__:
         assert getattr(tristream, name).__name__ == name

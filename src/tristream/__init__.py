@@ -10,7 +10,18 @@ if TYPE_CHECKING:
     from tristream.fusion.embedding import ClipEmbedding, VideoEmbedding
     from tristream.fusion.model import Model, load_model
     from tristream.fusion.svm import FusionSVM
-    from tristream.streams.errors import FlowError, MediaError, ModelError, TableError, TristreamError, UsageError
+    from tristream.search.index import VideoIndex
+    from tristream.search.query import Query
+    from tristream.search.update import update_index
+    from tristream.streams.errors import (
+        FlowError,
+        MediaError,
+        ModelError,
+        SearchError,
+        TableError,
+        TristreamError,
+        UsageError,
+    )
 
 _HOMES = {
     "load_model": "tristream.fusion.model",
@@ -18,12 +29,16 @@ _HOMES = {
     "VideoEmbedding": "tristream.fusion.embedding",
     "ClipEmbedding": "tristream.fusion.embedding",
     "FusionSVM": "tristream.fusion.svm",
+    "VideoIndex": "tristream.search.index",
+    "Query": "tristream.search.query",
+    "update_index": "tristream.search.update",
     "TristreamError": "tristream.streams.errors",
     "UsageError": "tristream.streams.errors",
     "MediaError": "tristream.streams.errors",
     "FlowError": "tristream.streams.errors",
     "ModelError": "tristream.streams.errors",
     "TableError": "tristream.streams.errors",
+    "SearchError": "tristream.streams.errors",
 }
 
 __all__ = [
@@ -33,11 +48,15 @@ __all__ = [
     "MediaError",
     "Model",
     "ModelError",
+    "Query",
+    "SearchError",
     "TableError",
     "TristreamError",
     "UsageError",
     "VideoEmbedding",
+    "VideoIndex",
     "load_model",
+    "update_index",
 ]
 __version__ = "0.1.0"
 

@@ -211,3 +211,29 @@ def test_embed_many_keeps_the_order_and_goes_on_after_a_failure(pocket: Model, c
     assert results[1].path == str(tmp_path / "text.mp4")
     assert "cannot be opened" in (results[1].error or "")
     np.testing.assert_allclose(results[0].vector, pocket.embed(clip).vector, atol=1e-5)
+
+
+def test_a_moment_is_embedded_as_if_the_file_were_cut_there(
+    pocket: Model, make_video: MakeVideo, tmp_path: Path
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (75, 15, 20, 3), np.uint8).repeat(8, axis=1).repeat(8, axis=2)
+    lossless = {"codec": "ffv1", "fps": 25, "sound_hz": 16_000}
+    whole = make_video(tmp_path / "whole.mkv", frames=frames, sound_seconds=3.0, **lossless)
+    cut = make_video(tmp_path / "cut.mkv", frames=frames[25:65], sound_seconds=1.6, **lossless)
+    moment, expected = pocket.embed(whole, moment=(1.0, 2.6)), pocket.embed(cut)
+    # The tone is at the same place of its wave, but the encoder's rounding may differ.
+    np.testing.assert_allclose(moment.vector, expected.vector, atol=1e-4)
+    assert [(clip.start_seconds, clip.end_seconds) for clip in moment.clips] == [(1.0, pytest.approx(2.6, abs=0.01))]
+    whole_vector = pocket.embed(whole).vector
+    assert np.abs(moment.vector - whole_vector).max() > 1e-3
+
+
+@pytest.mark.parametrize("moment", [(-1.0, 2.0), (2.0, 2.0), (2.0, 1.0), (float("nan"), 1.0)])
+def test_a_moment_that_cannot_be_is_refused(pocket: Model, clip: Path, moment: tuple[float, float]) -> None:
+    with pytest.raises(tristream.UsageError, match="a moment starts at 0 s or later and before its end"):
+        pocket.embed(clip, moment=moment)
+
+
+def test_a_moment_beyond_the_end_is_an_error(pocket: Model, clip: Path) -> None:
+    with pytest.raises(tristream.MediaError, match=r"nothing of .* lies in 10-12 s: it ends at 3"):
+        pocket.embed(clip, moment=(10.0, 12.0))

@@ -239,7 +239,9 @@ class _Terminal:
         self.pid, self._master = pty.fork()
         if self.pid == 0:
             os.environ["COLUMNS"] = "120"
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests run in a script's background inherit that it is ignored
+            signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            )  # tests run in a script's background inherit that it is ignored
             os.execv(COMMAND, [str(COMMAND), *map(str, arguments), *OPTIONS])  # noqa: S606
 
     def read_until(self, *texts: str) -> None:

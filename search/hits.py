@@ -1,0 +1,151 @@
+"""The best rows of a segment for a query, and the moments that they are.
+
+query: unit vectors (D_s,), weights -> inner products -> rows (C,) -> cosines (C, S) in float64 -> moments
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tristream.search.filters import Filter, allowed_by
+from tristream.search.query import Query
+from tristream.search.segment import Segment, weighted
+from tristream.search.similarity import Weights, cosines
+from tristream.search.vectors import Mask
+
+SPARE = 8  # rows beyond those asked for, of which the best are taken by cosines in float64
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A hit: a span of a video, and why.
+
+    Attributes:
+        score: the weighted mean cosine over the streams that it and the query have, from -1 to 1.
+        parts: each of these streams' share of the score; they add up to it.
+        cosines: of each of them.
+        merged: windows of this video that overlap this one and score less, left out for it.
+        row: what the table says of it.
+    """
+
+    path: str
+    start_seconds: float
+    end_seconds: float
+    score: float
+    parts: Mapping[str, float]
+    cosines: Mapping[str, float]
+    merged: int
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Hit:
+    """A row that is among the best."""
+
+    segment: Segment
+    number: int
+    score: float
+    path: str
+    start_seconds: float
+    end_seconds: float
+
+    @property
+    def order(self) -> tuple[float, str, float]:
+        """The best first, and those of one score in an order of their own."""
+        return -self.score, self.path, self.start_seconds
+
+    def overlaps(self, other: "Hit") -> bool:
+        """Whether both are of one video, and have some of it in common."""
+        return (
+            self.path == other.path
+            and self.start_seconds < other.end_seconds
+            and other.start_seconds < self.end_seconds
+        )
+
+
+def mask_of(segment: Segment, filters: Sequence[Filter], excluded: Query | None) -> Mask | None:
+    """The rows (N,) that may be found; None for all."""
+    masks = [segment.live, allowed_by(filters, segment.rows)]
+    if excluded is not None:
+        masks.append(_others(segment, excluded))
+    given = [mask for mask in masks if mask is not None]
+    return np.logical_and.reduce(given) if given else None
+
+
+def _others(segment: Segment, query: Query) -> Mask:
+    """The rows (N,) that are not of a query's content, or of another time of it."""
+    rows = segment.rows
+    own = pc.or_(pc.equal(rows["content_sha256"], query.content_sha256), pc.equal(rows["path"], query.path))
+    overlapping = pc.and_(
+        pc.less(rows["start_seconds"], query.end_seconds), pc.greater(rows["end_seconds"], query.start_seconds)
+    )
+    others: Mask = pc.invert(pc.and_(own, overlapping)).to_numpy(zero_copy_only=False).astype(bool)
+    return others
+
+
+def best_rows(segment: Segment, mask: Mask | None, query: Query, weights: Weights, count: int) -> list[Hit]:
+    """The best rows of a segment, some more than `count`, with their scores in float64."""
+    vector = weighted(query.vectors, weights, segment.blocks)
+    _, found = segment.index.search(vector[None], min(count + SPARE, segment.record.rows), mask)
+    rows = found[0][found[0] >= 0]  # (C,)
+    if not len(rows):
+        return []
+    scores = _parts(segment, rows, query, weights).sum(axis=1)
+    about = segment.rows.select(["path", "start_seconds", "end_seconds"]).take(rows)
+    columns = [about[name].to_pylist() for name in about.column_names]
+    return [Hit(segment, *each) for each in zip(rows.tolist(), scores.tolist(), *columns, strict=True)]
+
+
+def _parts(segment: Segment, rows: NDArray[np.int64], query: Query, weights: Weights) -> NDArray[np.float64]:
+    """Each stream's part (C, S) of the score of a segment's rows; 0 for those that do not count."""
+    found = cosines(query.vectors, segment.vectors[rows], segment.blocks)  # (C, S)
+    shares = np.array([weights[stream] if stream in query.vectors else 0.0 for stream in segment.blocks])
+    parts: NDArray[np.float64] = np.where(shares > 0, found, 0.0) * (shares / shares.sum())
+    return parts
+
+
+def merged(hits: Sequence[Hit], unique: bool) -> list[tuple[Hit, int]]:
+    """The hits that no better one of their video overlaps (or, `unique`, goes before), and how many each stands for."""
+    kept: list[tuple[Hit, int]] = []
+    by_path: dict[str, list[int]] = {}
+    for hit in hits:
+        places = by_path.setdefault(hit.path, [])
+        over = next((place for place in places if unique or hit.overlaps(kept[place][0])), None)
+        if over is None:
+            places.append(len(kept))
+            kept.append((hit, 0))
+        else:
+            kept[over] = kept[over][0], kept[over][1] + 1
+    return kept
+
+
+def moment_of(hit: Hit, others: int, query: Query, weights: Weights) -> Moment:
+    segment, number = hit.segment, np.array([hit.number])
+    parts = _parts(segment, number, query, weights)[0]
+    values = cosines(query.vectors, segment.vectors[number], segment.blocks)[0]
+    counting = {
+        stream: index for index, stream in enumerate(segment.blocks) if stream in query.vectors and weights[stream]
+    }
+    return Moment(
+        hit.path,
+        hit.start_seconds,
+        hit.end_seconds,
+        hit.score,
+        {stream: float(parts[index]) for stream, index in counting.items()},
+        {stream: float(values[index]) for stream, index in counting.items()},
+        others,
+        segment.row(hit.number),
+    )
+
+
+def clock(seconds: float) -> str:
+    """A time as 5.0, 1:05.0 or 1:00:05.0."""
+    minutes, rest = divmod(round(seconds, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    if hours:
+        return f"{hours}:{minutes:02d}:{rest:04.1f}"
+    return f"{minutes}:{rest:04.1f}" if minutes else f"{rest:.1f}"

@@ -1,0 +1,79 @@
+"""What "similar" means here: the weighted mean cosine over the streams that both sides have.
+
+stream vectors (N, D_s) -> unit vectors; queries and rows -> cosines (N, S) -> scores (N,)
+"""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tristream.streams.errors import UsageError
+
+Floats32 = NDArray[np.float32]
+Dims = Mapping[str, int]  # stream -> D_s, in the order in which the vectors stand side by side
+Weights = Mapping[str, float]
+
+
+def blocks_of(dims: Dims, streams: Sequence[str]) -> dict[str, slice]:
+    """Where the vectors of these streams stand, with the others left out."""
+    ends = np.cumsum([dims[stream] for stream in streams]).tolist()
+    return {stream: slice(end - dims[stream], end) for stream, end in zip(streams, ends, strict=True)}
+
+
+def unit(vectors: Floats32) -> Floats32:
+    """Vectors (N, D_s) scaled to length 1; one of zeros stays as it is."""
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    scaled: Floats32 = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+    return scaled
+
+
+def checked_weights(weights: Weights | None, streams: Sequence[str]) -> dict[str, float]:
+    """The weight of each of an index's streams: 1 each where none are given, else 0 for those not named.
+
+    Raises:
+        UsageError: a stream that the index has not, a weight that is negative or no number, or all of them 0.
+    """
+    if weights is None:
+        return dict.fromkeys(streams, 1.0)
+    for stream, weight in weights.items():
+        if stream not in streams:
+            raise UsageError(f"no stream {stream!r} in this index; it has {', '.join(streams)}")
+        if not (isfinite(weight) and weight >= 0):
+            raise UsageError(f"the weight of a stream is a number from 0, got {stream}={weight:g}")
+    if not any(weights.values()):
+        raise UsageError(f"all weights are 0: at least one of {', '.join(streams)} has to count")
+    return {stream: float(weights.get(stream, 0.0)) for stream in streams}
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """Weights as they are written: `spatial=1,temporal=0.5,audio=0`.
+
+    Raises:
+        UsageError: it is not written so, or names a stream twice.
+    """
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        stream, _, number = (piece.strip() for piece in part.partition("="))
+        try:
+            weight = float(number)
+        except ValueError:
+            raise UsageError(f"weights are written as spatial=1,temporal=0.5,audio=0; got {text!r}") from None
+        if stream in weights:
+            raise UsageError(f"stream {stream!r} has two weights in {text!r}")
+        weights[stream] = weight
+    return weights
+
+
+def cosines(query: Mapping[str, Floats32], rows: Floats32, blocks: Mapping[str, slice]) -> NDArray[np.float64]:
+    """The cosine (N, S) of a query's unit vectors (D_s,) and those of rows (N, D), for each stream of `blocks`.
+
+    NaN for a stream that the query has not.
+    """
+    found = np.full((len(rows), len(blocks)), np.nan)
+    for column, (stream, block) in enumerate(blocks.items()):
+        if stream in query:
+            # In float64, so that the same two vectors give the same cosine whatever rows stand around them.
+            found[:, column] = np.einsum("nd,d->n", rows[:, block], query[stream], dtype=np.float64)
+    return found

@@ -1,0 +1,117 @@
+"""Vectors in, the rows with the largest inner products out: faiss, exact or approximate, behind one small interface.
+
+queries (Q, D), vectors (N, D) -> scores (Q, k), rows (Q, k), the best first and -1 where there are fewer
+
+Within a segment all vectors have the same length, so that the largest inner product is the nearest neighbour, of a
+query whose streams are weighted, too. What an approximate index proposes is scored again with the vectors themselves.
+"""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from tristream.search.similarity import Floats32
+
+Mask = NDArray[np.bool_]
+Found = tuple[Floats32, NDArray[np.int64]]
+# Under this share of its rows an approximate index that passes the others over would miss many; all of them are
+# then scored, which is quick, as there are few.
+NARROW = 0.1
+MORE = 2  # so many times k are proposed and scored again, and
+AT_LEAST_MORE = 32  # no fewer than so many beyond k
+MORE_BY_CODES = 10  # of codes of a byte for eight dimensions
+
+
+class VectorIndex(Protocol):
+    """Finds the rows with the largest inner products."""
+
+    def search(self, queries: Floats32, k: int, allowed: Mask | None = None) -> Found:
+        """The best k rows for each query (Q, D), out of the `allowed` (N,)."""
+
+
+class ExactIndex:
+    """All of them compared, in the memory they lie in, which may be a file's."""
+
+    def __init__(self, vectors: Floats32) -> None:
+        self._vectors = vectors  # (N, D)
+
+    def search(self, queries: Floats32, k: int, allowed: Mask | None = None) -> Found:
+        """The best k rows for each query (Q, D), out of the `allowed` (N,)."""
+        count, width = self._vectors.shape
+        scores = np.empty((len(queries), k), np.float32)
+        rows = np.empty((len(queries), k), np.int64)
+        selector = None if allowed is None else _Selector(allowed)
+        faiss.knn_inner_product(
+            faiss.swig_ptr(np.ascontiguousarray(queries, np.float32)),
+            faiss.swig_ptr(self._vectors),
+            width,
+            len(queries),
+            count,
+            k,
+            faiss.swig_ptr(scores),
+            faiss.swig_ptr(rows),
+            None if selector is None else selector.faiss,
+        )
+        return scores, rows
+
+
+class ApproximateIndex:
+    """faiss's HNSW or IVF-PQ, whose proposals are scored again.
+
+    Args:
+        index: the faiss index of the vectors, in their order.
+        vectors: (N, D).
+        effort: efSearch of HNSW, nprobe of IVF-PQ.
+    """
+
+    def __init__(self, index: Any, vectors: Floats32, effort: int) -> None:
+        self._index = index
+        self._vectors = vectors
+        self._effort = effort
+        self._exact = ExactIndex(vectors)
+        self._graph = hasattr(index, "hnsw")
+
+    def search(self, queries: Floats32, k: int, allowed: Mask | None = None) -> Found:
+        """The best k rows for each query (Q, D), out of the `allowed` (N,)."""
+        share = 1.0 if allowed is None else float(allowed.mean())
+        if share < NARROW:
+            return self._exact.search(queries, k, allowed)
+        proposed = max((MORE if self._graph else MORE_BY_CODES) * k, k + AT_LEAST_MORE)
+        effort = max(round(self._effort / share), proposed if self._graph else 1)
+        selector = None if allowed is None else _Selector(allowed)
+        chosen = None if selector is None else selector.faiss
+        if self._graph:
+            parameters = faiss.SearchParametersHNSW(efSearch=effort, sel=chosen)
+        else:
+            parameters = faiss.SearchParametersIVF(nprobe=effort, sel=chosen)
+        _, rows = self._index.search(queries, min(proposed, len(self._vectors)), params=parameters)
+        return self._scored(queries, rows, k)
+
+    def _scored(self, queries: Floats32, rows: NDArray[np.int64], k: int) -> Found:
+        """The best k of the rows (Q, C) that were proposed, by their own vectors."""
+        scores = np.full(rows.shape, -np.inf, np.float32)
+        for query, own, score in zip(queries, rows, scores, strict=True):
+            valid = own >= 0
+            score[valid] = self._vectors[own[valid]] @ query
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]  # (Q, k)
+        best, best_rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+        if (missing := k - best.shape[1]) > 0:
+            best = np.pad(best, ((0, 0), (0, missing)), constant_values=-np.inf)
+            best_rows = np.pad(best_rows, ((0, 0), (0, missing)), constant_values=-1)
+        return best, best_rows
+
+
+class _Selector:
+    """The rows that faiss may return, with the bits it reads of them kept alive."""
+
+    def __init__(self, allowed: Mask) -> None:
+        self._bits = np.packbits(allowed, bitorder="little")
+        self.faiss = faiss.IDSelectorBitmap(len(self._bits), faiss.swig_ptr(self._bits))
+
+
+def read_faiss(path: Path) -> Any:
+    """A faiss index, its codes and lists left in the file, which has been compared with its sha256 before."""
+    return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
