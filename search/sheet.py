@@ -78,8 +78,8 @@ def sheet_html(cards: Sequence[Card], note: str) -> bytes:
     """The page, with all that it shows in it."""
     environment = Environment(loader=PackageLoader("tristream.search"), autoescape=True)
     environment.filters["data_url"] = data_url
-    legend = dict.fromkeys((stream, colour) for card in cards for stream, _, colour in card.bars)
-    page = environment.get_template("sheet.html").render(query=cards[0], hits=cards[1:], note=note, legend=legend)
+    template = environment.get_template("sheet.html")
+    page = template.render(query=cards[0], hits=cards[1:], note=note, legend=_legend(cards))
     return page.encode()
 
 
@@ -91,7 +91,7 @@ def sheet_png(cards: Sequence[Card], note: str) -> bytes:
     size = MARGIN + columns * (CARD_WIDTH + MARGIN), 2 * MARGIN + LINE + rows * (height + MARGIN)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), note, "#555555", ImageFont.load_default(FONT_SIZE))
+    _draw_head(draw, _legend(cards), note)
     for number, card in enumerate(cards):
         row, column = divmod(number, columns)
         left, top = MARGIN + column * (CARD_WIDTH + MARGIN), 2 * MARGIN + LINE + row * (height + MARGIN)
@@ -99,6 +99,21 @@ def sheet_png(cards: Sequence[Card], note: str) -> bytes:
     file = io.BytesIO()
     sheet.save(file, "PNG")
     return file.getvalue()
+
+
+def _legend(cards: Sequence[Card]) -> list[tuple[str, str]]:
+    """The streams that have a part in any score, and their colours."""
+    return list(dict.fromkeys((stream, colour) for card in cards for stream, _, colour in card.bars))
+
+
+def _draw_head(draw: ImageDraw.ImageDraw, legend: Sequence[tuple[str, str]], note: str) -> None:
+    """What the colours mean, and how was searched."""
+    font, left = ImageFont.load_default(FONT_SIZE), float(MARGIN)
+    for stream, colour in legend:
+        draw.rectangle((left, MARGIN + 3, left + 10, MARGIN + 13), colour)
+        draw.text((left + 15, MARGIN), stream, "#555555", font)
+        left += 15 + draw.textlength(stream, font) + MARGIN
+    draw.text((left, MARGIN), note, "#555555", font)
 
 
 def _draw(draw: ImageDraw.ImageDraw, sheet: Image.Image, card: Card, number: int, left: int, top: int) -> None:
