@@ -16,7 +16,6 @@ from tristream.streams.errors import UsageError
 
 # Tol's bright, safe for the colour-blind, for streams in their order.
 COLOURS = ("#4477aa", "#228833", "#ccbb44")
-SUFFIXES = (".html", ".png")
 CARD_WIDTH, MARGIN, LINE = 220, 12, 16
 COLUMNS = 5
 FONT_SIZE = 13
@@ -32,18 +31,6 @@ class Card:
     score: float | None  # None for the query
     bars: tuple[tuple[str, float, str], ...]  # stream, its part of the score, colour
     picture: bytes | None
-
-
-def check_sheet(path: Path) -> None:
-    """Find out before the search whether a sheet can be written.
-
-    Raises:
-        UsageError: another suffix, or no such folder.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"--sheet {path}: a sheet is a .html or .png file")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"--sheet {path}: there is no folder {path.absolute().parent}")
 
 
 def write_sheet(path: Path, query: Query, moments: Sequence[Moment], streams: Sequence[str], note: str = "") -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tristream.tools.options import Debug
+from tristream.tools.options import Debug, check_picture
 from tristream.tools.shell import run_command, say
 
 if TYPE_CHECKING:  # its libraries would slow --help down
@@ -54,6 +54,7 @@ def index_video(
     from tristream.search.update import update_index
     from tristream.tools.search_report import progress_of
 
+    check_picture(map, "--map", (".html",))
     memory_bytes = None if memory is None else round(memory * 1e9)
     with progress_of("vectors") as progress:
         update = update_index(

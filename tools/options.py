@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from tristream.streams.config import AudioCNNName, FlowEngineName, SamplingStrategy
+from tristream.streams.errors import UsageError
 
 Inputs = Annotated[
     list[str],
@@ -93,3 +94,17 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came f
 def names_of(streams: str | None) -> tuple[str, ...] | None:
     """The streams that `--streams` names."""
     return tuple(name.strip() for name in streams.split(",")) if streams is not None else None
+
+
+def check_picture(path: Path | None, option: str, suffixes: tuple[str, ...]) -> None:
+    """Find out before the work whether a picture or page can be written where it is wanted.
+
+    Raises:
+        UsageError: another suffix, or no such folder.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(f"{option} {path}: {option.strip('-')} writes {' or '.join(suffixes)} files")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {path.absolute().parent}")

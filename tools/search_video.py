@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tristream.tools.options import Debug, Device, Dtype, StepsAtOnce, Timeout
+from tristream.tools.options import Debug, Device, Dtype, StepsAtOnce, Timeout, check_picture
 from tristream.tools.shell import run_command, say
 
 if TYPE_CHECKING:  # its libraries would slow --help down
@@ -86,7 +86,7 @@ def search_video(
     from tristream.search.filters import parse_filter
     from tristream.search.index import VideoIndex
     from tristream.search.query import parse_query
-    from tristream.search.sheet import check_sheet, write_sheet
+    from tristream.search.sheet import write_sheet
     from tristream.search.similarity import checked_weights, parse_weights
     from tristream.streams.errors import UsageError
     from tristream.tools.query_embedding import QueryEmbedder
@@ -96,8 +96,7 @@ def search_video(
         format = "table" if sys.stdout.isatty() else "jsonl"
     if duplicates == (query is not None):
         raise UsageError("give a QUERY, or --duplicates without one")
-    if sheet is not None:
-        check_sheet(sheet)
+    check_picture(sheet, "--sheet", (".html", ".png"))
     asked = None if query is None else parse_query(query)
     filters = [parse_filter(text) for text in filter or ()]
     opened = VideoIndex(index)

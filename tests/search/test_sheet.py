@@ -19,7 +19,7 @@ from tristream.fusion.embedding import VideoEmbedding
 from tristream.search.index import VideoIndex
 from tristream.search.map import OTHER_COLOUR, colours_of, project, write_map
 from tristream.search.query import Query
-from tristream.search.sheet import check_sheet, write_sheet
+from tristream.search.sheet import write_sheet
 from tristream.search.thumbnails import HEIGHT_PIXELS, thumbnail, thumbnails
 from tristream.search.update import update_index
 from tristream.streams.errors import SearchError, UsageError
@@ -119,14 +119,6 @@ def test_a_sheet_is_one_picture(index: VideoIndex, tmp_path: Path) -> None:
     areas = [int((np.abs(pixels - colour).max(axis=1) < 16).sum()) for colour in COLOURS]
     assert areas[0] == pytest.approx(2 * areas[1], rel=0.05)
     assert areas[1] == pytest.approx(areas[2], rel=0.05)
-
-
-@pytest.mark.parametrize(
-    ("name", "says"), [("sheet.pdf", "a sheet is a .html or .png file"), ("nowhere/sheet.png", "there is no folder")]
-)
-def test_a_sheet_that_cannot_be_is_refused_before_the_search(tmp_path: Path, name: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
-        check_sheet(tmp_path / name)
 
 
 def points_of(path: Path) -> list[dict[str, str]]:

@@ -8,8 +8,8 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 from start_up import best_seconds, imported_by
 
-COMMANDS = ["embed-video", "train-video", "evaluate-video", "classify-video"]
-HEAVY = {"torch", "timm", "cv2", "av", "numpy", "pyarrow", "pebble", "sklearn", "matplotlib", "rich.table"}
+COMMANDS = ["embed-video", "train-video", "evaluate-video", "classify-video", "index-video", "search-video"]
+HEAVY = {"torch", "timm", "cv2", "av", "numpy", "pyarrow", "pebble", "sklearn", "matplotlib", "rich.table", "faiss"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
