@@ -79,7 +79,7 @@ class ApproximateIndex:
         share = 1.0 if allowed is None else float(allowed.mean())
         if share < NARROW:
             return self._exact.search(queries, k, allowed)
-        proposed = max((MORE if self._graph else MORE_BY_CODES) * k, k + AT_LEAST_MORE)
+        proposed = proposals(k, self._graph)
         effort = max(round(self._effort / share), proposed if self._graph else 1)
         selector = None if allowed is None else _Selector(allowed)
         chosen = None if selector is None else selector.faiss
@@ -102,6 +102,11 @@ class ApproximateIndex:
             best = np.pad(best, ((0, 0), (0, missing)), constant_values=-np.inf)
             best_rows = np.pad(best_rows, ((0, 0), (0, missing)), constant_values=-1)
         return best, best_rows
+
+
+def proposals(k: int, graph: bool) -> int:
+    """How many rows an approximate index proposes for k."""
+    return max((MORE if graph else MORE_BY_CODES) * k, k + AT_LEAST_MORE)
 
 
 class _Selector:
