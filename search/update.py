@@ -59,8 +59,8 @@ class Update:
 
 
 def update_index(
-    table: Path,
-    folder: Path,
+    table: str | Path,
+    folder: str | Path,
     *,
     kind: str = "auto",
     memory_bytes: int | None = None,
@@ -79,6 +79,7 @@ def update_index(
         SearchError: the folder is no index, or of another model, or another process is writing to it.
         UsageError: no such kind.
     """
+    table, folder = Path(table), Path(folder)
     about = _about_table(table)
     memory_bytes = memory_share_bytes(1) or ASSUMED_BYTES if memory_bytes is None else memory_bytes
     choose_kind(kind, 1, 1, memory_bytes)  # raises for a kind that is not
@@ -281,9 +282,11 @@ class _Writer:
 
     def _approximate_all(self) -> None:
         """Give each segment the kind of index that its size asks for."""
-        for record in self.manifest.segments:
-            width = sum(self.manifest.dims[stream] for stream in record.streams)
-            kind = choose_kind(self.kind, record.rows, width, self.memory_bytes)
+        widths = [sum(self.manifest.dims[stream] for stream in record.streams) for record in self.manifest.segments]
+        total = sum(record.rows * width for record, width in zip(self.manifest.segments, widths, strict=True))
+        for record, width in zip(self.manifest.segments, widths, strict=True):
+            share_bytes = self.memory_bytes * record.rows * width // total
+            kind = choose_kind(self.kind, record.rows, width, share_bytes)
             if kind != record.kind:
                 changed = self._with_kind(record, kind)
                 self._commit([changed if each is record else each for each in self.manifest.segments])
