@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The libraries that docs/interop.md is about, apart from ours: fiftyone brings another build of cv2.
+INTEROP := .venv-interop
+INTEROP_STAMP := $(INTEROP)/.installed
 VIDEO ?=
 export VIDEO
 JOBS ?= 2
@@ -15,10 +18,16 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
+$(INTEROP_STAMP): docs/interop.txt
+	$(PYTHON) -m venv $(INTEROP)
+	$(INTEROP)/bin/python -m pip install --quiet --upgrade pip
+	$(INTEROP)/bin/python -m pip install --quiet --requirement docs/interop.txt
+	touch $@
+
 demo: $(STAMP)  ## embed a short sample video, or VIDEO=path, and show the result
 	$(BIN)/python docs/demo.py $(if $(VIDEO),"$$VIDEO")
 
-test: $(STAMP)  ## the test suite
+test: $(STAMP) $(INTEROP_STAMP)  ## the test suite
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 check: $(STAMP)  ## lint and types
@@ -31,4 +40,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(INTEROP) build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

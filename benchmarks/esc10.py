@@ -15,7 +15,7 @@ from clips import SHARED
 from trainings import WEIGHTS, Run, shown, train_and_evaluate
 
 from tristream.fusion.batch import cores
-from tristream.fusion.source import Overrides
+from tristream.fusion.overrides import Overrides
 from tristream.training.datasets import read_dataset
 from tristream.training.settings import TrainSettings
 from tristream.training.splits import train_and_test

@@ -25,7 +25,8 @@ from trainings import WEIGHTS, Kept, in_a_process, shown, spatial_overrides, tra
 from tristream.fusion.assemble import build_parts
 from tristream.fusion.batch import cores
 from tristream.fusion.model import Model, open_model
-from tristream.fusion.source import Overrides, find_model
+from tristream.fusion.overrides import Overrides
+from tristream.fusion.source import find_model
 from tristream.streams.config import OWN_BACKBONES, to_json
 from tristream.training.bootstrap import Interval
 from tristream.training.datasets import Example, read_dataset

@@ -27,10 +27,11 @@ from trainings import WEIGHTS
 
 from tristream.fusion.batch import Job, cores
 from tristream.fusion.folder import write_atomically
+from tristream.fusion.overrides import Overrides
 from tristream.fusion.parts import read_rows
 from tristream.fusion.rows import text_of
 from tristream.fusion.run import run
-from tristream.fusion.source import ModelSource, Overrides, find_model
+from tristream.fusion.source import ModelSource, find_model
 from tristream.fusion.table import EmbeddingTable
 from tristream.fusion.windows import Windows
 from tristream.search.index import VideoIndex
@@ -40,6 +41,7 @@ from tristream.training.bootstrap import accuracy_interval
 from tristream.training.datasets import Example, read_dataset
 from tristream.training.splits import train_and_test
 
+WHOLE_WINDOWS = Windows()  # as embed-video has by default
 # 1-NN and mAP of simple descriptors, from ../shared/data/README.md.
 KNOWN = {
     "colour histogram": (0.653, 0.469),
@@ -52,10 +54,9 @@ KNOWN = {
 }
 
 
-def embed(examples: Sequence[Example], source: ModelSource, folder: Path) -> None:
+def embed(paths: Sequence[Path], source: ModelSource, folder: Path, windows: Windows = WHOLE_WINDOWS) -> None:
     """Embed files into a table; those that are in it already are not embedded again."""
-    windows = Windows()
-    paths = [str(one.path.resolve()) for one in examples]
+    paths = [str(path.resolve()) for path in paths]
     job = Job(source, windows, 16)
     with EmbeddingTable(folder, source.model_id, windows) as table:
         summary = run(paths, table, job, jobs=cores(), timeout_seconds=600)
@@ -98,10 +99,8 @@ def measure(
     return figures | {"map": float(np.mean(precisions)), "clips": len(hits)}
 
 
-def source_of(arguments: argparse.Namespace) -> ModelSource:
-    """The model that is asked for."""
-    if arguments.model is not None:
-        return find_model(arguments.model, untrained=arguments.untrained)
+def published_networks() -> ModelSource:
+    """MobileNetV1 of ImageNet and YAMNet of AudioSet, each the mean over its steps."""
     overrides = Overrides(
         streams=("spatial", "audio"),
         backbone="mobilenetv1_100",
@@ -128,14 +127,17 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, help="keep the embeddings there, and go on from what is there")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     arguments = parser.parse_args()
-    source = source_of(arguments)
+    if arguments.model is None:
+        source = published_networks()
+    else:
+        source = find_model(arguments.model, untrained=arguments.untrained)
     train, test = train_and_test(read_dataset(arguments.dataset))
     labels = {text_of(str(one.path.resolve())): one for one in (*train, *test)}
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.tables or Path(temporary)
-        embed(train, source, folder / "train")
-        embed(test, source, folder / "test")
+        embed([one.path for one in train], source, folder / "train")
+        embed([one.path for one in test], source, folder / "test")
         update_index(folder / "train", folder / "index")
         index = VideoIndex(folder / "index")
         queries = list(queries_of(folder / "test", index.dims, labels))

@@ -2,11 +2,9 @@
 
     python benchmarks/search.py [--like TABLE] [--sizes 10000,100000,1000000] [--kinds auto] [--out FILE.json]
 
-The vectors are made with the structure of real embeddings: videos are drawn with the spectrum of the differences
-between the videos of TABLE, stream by stream, and the windows of a video with that of the differences within one.
-(White noise has no neighbours to be found.) Queries are windows that are not in the table: half of its videos, half of
-others. A table of the size is written as embed-video writes it, and `index-video`'s own code makes the index, in a
-process of its own.
+The vectors are made with the structure of those of TABLE, which has many clips of each of its videos. Queries are
+windows that are not in the table: half of its videos, half of others. A table of the size is written as embed-video
+writes it, and `index-video`'s own code makes the index, in a process of its own.
 
 Each index is asked with all streams alike, with each alone, and with weights drawn at random; what is found is compared
 with all vectors. Beside it, in the same run: faiss called directly, on the same graph or codes and with its own
@@ -18,122 +16,28 @@ import json
 import resource
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from made_embeddings import DIMS, MODEL_ID, WINDOWS_A_VIDEO, Floats, Maker, spectra_of, write_table
 from numpy.typing import NDArray
 from trainings import Kept, in_a_process
 
-from tristream.fusion.parts import TableKind, about_part, new_part, parts_of, read_part
-from tristream.fusion.windows import Windows
+from tristream.fusion.parts import parts_of, read_part
 from tristream.search.index import VideoIndex
 from tristream.search.kinds import ENOUGH_RECALL, HNSW_BUILD_EFFORT, HNSW_LINKS
 from tristream.search.query import Query
 from tristream.search.rows import vectors_of
 from tristream.search.segment import Segment
-from tristream.search.similarity import blocks_of, unit
 from tristream.search.update import update_index
 from tristream.search.vectors import ExactIndex, proposals
 
-MODEL_ID = "0123456789ab"
-DIMS = {"spatial": 256, "temporal": 256, "audio": 256}  # pocket's
-WINDOWS_A_VIDEO = 20
-PART_ROWS = 50_000
 QUERIES = 200
 K = 10
-Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """How much unit vectors of a stream vary between videos and within one: deviations (D_s,), the largest first."""
-
-    mean: float  # length of the mean vector
-    between: Floats
-    within: Floats
-
-
-def spectrum_of(vectors: Floats, paths: Sequence[str], width: int) -> Spectrum:
-    """What unit vectors (N, D) of videos vary by, in the `width` directions that matter most."""
-    names, video = np.unique(paths, return_inverse=True)
-    centres = np.stack([vectors[video == number].mean(axis=0) for number in range(len(names))])
-    mean = centres.mean(axis=0)
-    return Spectrum(
-        float(np.linalg.norm(mean)), _deviations(centres - mean, width), _deviations(vectors - centres[video], width)
-    )
-
-
-def _deviations(differences: Floats, width: int) -> Floats:
-    """The deviations (width,) along the principal axes; past what the rows can tell, by the power law of the last."""
-    values = np.linalg.svd(differences, compute_uv=False) / np.sqrt(len(differences))
-    known = min(len(values), max(8, len(differences) // 3))  # the last are too small, as rows are too few
-    ranks = np.arange(1, width + 1)
-    fitted = slice(known // 2, known)
-    slope, offset = np.polyfit(np.log(ranks[:known][fitted]), np.log(values[:known][fitted]), 1)
-    beyond = np.exp(offset + slope * np.log(ranks))
-    beyond[:known] = values[:known]
-    return beyond.astype(np.float32)
-
-
-class Maker:
-    """Makes embeddings of videos that are not."""
-
-    def __init__(self, spectra: Mapping[str, Spectrum], dims: Mapping[str, int]) -> None:
-        generator = np.random.default_rng(0)
-        self._spectra = {stream: spectra[stream] for stream in dims}
-        self._turns = {
-            stream: np.linalg.qr(generator.normal(size=(size, size)))[0].astype(np.float32)
-            for stream, size in dims.items()
-        }
-
-    def windows(self, videos: NDArray[np.int64], seed: int) -> Floats:
-        """One window (N, D) of each of these videos; a video is the same whatever stands beside it."""
-        of_windows = np.random.default_rng([1, seed])
-        parts = []
-        for number, (stream, spectrum) in enumerate(self._spectra.items()):
-            width = len(spectrum.between)
-            distinct, where = np.unique(videos, return_inverse=True)
-            centres = np.stack(
-                [np.random.default_rng([2, number, video]).standard_normal(width, np.float32) for video in distinct]
-            )
-            vectors = centres[where] * spectrum.between
-            vectors += of_windows.standard_normal((len(videos), width), np.float32) * spectrum.within
-            vectors[:, 0] += spectrum.mean
-            parts.append(unit(vectors @ self._turns[stream]))
-        return np.concatenate(parts, axis=1)
-
-
-def write_table(folder: Path, maker: Maker, dims: Mapping[str, int], first: int, rows: int) -> None:
-    """Add rows to a table, windows of videos from the one that row `first` is of."""
-    schema = TableKind(MODEL_ID, "made", Windows(5.0, 5.0), dims).schema()
-    folder.mkdir(exist_ok=True)
-    for begin in range(first, first + rows, PART_ROWS):
-        numbers = np.arange(begin, min(begin + PART_ROWS, first + rows))
-        vectors = maker.windows(numbers // WINDOWS_A_VIDEO, begin)
-        starts = 5.0 * (numbers % WINDOWS_A_VIDEO)
-        values: dict[str, Any] = {
-            "id": [f"{number:032x}" for number in numbers],
-            "embedding": pa.FixedSizeListArray.from_arrays(vectors.reshape(-1), vectors.shape[1]),
-            "level": ["clip"] * len(numbers),
-            "path": [f"/videos/{number // WINDOWS_A_VIDEO:08d}.avi" for number in numbers],
-            "start_seconds": starts,
-            "end_seconds": starts + 5.0,
-            "model_id": [MODEL_ID] * len(numbers),
-            "status": ["ok"] * len(numbers),
-        }
-        columns = [
-            pa.array(values[name], kind) if name in values else pa.nulls(len(numbers), kind)
-            for name, kind in zip(schema.names, schema.types, strict=True)
-        ]
-        pq.write_table(pa.Table.from_arrays(columns, schema=schema), new_part(folder), write_page_checksum=True)
 
 
 def build(table: Path, folder: Path, kind: str) -> dict[str, Any]:
@@ -166,16 +70,16 @@ def measure(folder: Path, maker: Maker, rows: int) -> dict[str, Any]:
     of_table = np.random.default_rng(4).integers(0, videos, QUERIES // 2)
     vectors = maker.windows(np.concatenate([of_table, videos + np.arange(QUERIES - QUERIES // 2)]), 10**9)
     queries = [Query.of_vector(vector, index.dims, MODEL_ID) for vector in vectors]
+    compared = [index.centred(query).vectors for query in queries]
     ids = np.array([int(each, 16) for each in segment.rows["id"].to_pylist()])  # (N,)
     bare = Bare(folder, segment)
     figures: dict[str, Any] = {}
     for name, asked in weightings(tuple(index.dims)).items():
-        scaled = np.concatenate(
+        scaled = np.array(
             [
-                vectors[:, block] * np.array([[weights[stream]] for weights in asked], np.float32)
-                for stream, block in blocks_of(index.dims, tuple(index.dims)).items()
-            ],
-            axis=1,
+                np.concatenate([weights[stream] * vectors[stream] for stream in index.dims])
+                for weights, vectors in zip(asked, compared, strict=True)
+            ]
         )
         truth = ids[ExactIndex(segment.vectors).search(scaled, K)[1]].tolist()
         for _ in range(2):  # the first warms the caches
@@ -272,21 +176,6 @@ def one_size(rows: int, kind: str, like: Path, others: bool) -> dict[str, Any]:
         write_table(table, maker, DIMS, rows, 1000)
         figures["add 1000"] = in_a_process(build, table, folder, kind)
     return figures
-
-
-def spectra_of(like: Path) -> dict[str, Spectrum]:
-    """The spectra of a table's streams; of a stream that it has not, those of its first."""
-    parts = [read_part(part) for part in parts_of(like)]
-    rows = pa.concat_tables(parts).filter((pc.field("level") == "clip") & (pc.field("status") == "ok"))
-    places = about_part(parts_of(like)[0])["streams"]
-    vectors, paths = vectors_of(rows), rows["path"].to_pylist()
-    spectra = {}
-    for stream, place in places.items():
-        own = vectors[:, place["offset"] : place["offset"] + place["length"]]
-        having = own.any(axis=1)
-        spectra[stream] = spectrum_of(unit(own[having]), np.array(paths)[having].tolist(), DIMS[stream])
-    first = next(iter(spectra.values()))
-    return {stream: spectra.get(stream, first) for stream in DIMS}
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ prepare_to_train()  # as the commands do
 from clips import SHARED
 
 from tristream.fusion.folder import write_atomically
-from tristream.fusion.source import Overrides, find_model
+from tristream.fusion.overrides import Overrides
+from tristream.fusion.source import find_model
 from tristream.tools.training_report import TerminalReport
 from tristream.training.bootstrap import Interval
 from tristream.training.datasets import Example

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
+from tristream.fusion.embedding import slices_of
 from tristream.streams.errors import UsageError
 
 Dims = Mapping[Any, int]  # stream -> D_s, in the order the vectors are joined; Any, as Mapping[StreamName, int] is not
@@ -34,15 +35,9 @@ def checked_dims(dims: Dims | None, width: int) -> dict[str, int]:
     return {str(stream): int(size) for stream, size in dims.items()}
 
 
-def blocks_of(dims: Dims) -> list[slice]:
-    """Where each stream's vector stands, in the order of `dims`."""
-    ends = np.cumsum(list(dims.values())).tolist()
-    return [slice(end - size, end) for end, size in zip(ends, dims.values(), strict=True)]
-
-
 def presence(X: Floats, dims: Dims) -> NDArray[np.bool_]:
     """Which streams (N, S) each embedding of `X` (N, D) has: those whose block is not all zero."""
-    return np.stack([X[:, block].any(axis=1) for block in blocks_of(dims)], axis=1)
+    return np.stack([X[:, block].any(axis=1) for block in slices_of(dims).values()], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +56,7 @@ class Standardiser:
         """What standardises `X` (N, D); a dimension that hardly varies, or a stream no clip has, keeps its scale."""
         mean, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
         present = presence(X, dims)
-        for index, block in enumerate(blocks_of(dims)):
+        for index, block in enumerate(slices_of(dims).values()):
             if present[:, index].any():
                 scaler = StandardScaler().fit(X[present[:, index], block])
                 flat = scaler.scale_ < FLAT * np.sqrt(np.mean(X[present[:, index], block] ** 2))
@@ -72,7 +67,7 @@ class Standardiser:
         """`X` (N, D) standardised; the block of an absent stream is 0."""
         standardised: Floats = (X - self.mean) / self.scale
         present = presence(X, self.dims)
-        for index, block in enumerate(blocks_of(self.dims)):
+        for index, block in enumerate(slices_of(self.dims).values()):
             standardised[~present[:, index], block] = 0.0
         return standardised
 
@@ -90,7 +85,7 @@ def linear_shares(X: Floats, present: NDArray[np.bool_], coef: Floats, intercept
     `coef` is (K, D), or (1, D) for the score f of the second of two classes, whose scores are -f and +f. Streams
     that a row has share its intercept equally, so that an absent one's share is 0.
     """
-    parts = np.stack([X[:, block] @ coef[:, block].T for block in blocks_of(dims)], axis=1)  # (N, S, K or 1)
+    parts = np.stack([X[:, block] @ coef[:, block].T for block in slices_of(dims).values()], axis=1)  # (N, S, K or 1)
     shares: Floats = parts + sharing(present)[:, :, None] * intercept
     return opposed(shares) if len(coef) == 1 else shares
 

@@ -1,7 +1,9 @@
 """What embedding a video gives: vectors, what is present in them, and how it went; needs no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +15,26 @@ from tristream.streams.errors import UsageError
 NO_VECTOR: NDArray[np.float32] = np.zeros(0, np.float32)
 
 
+def slices_of(dims: Mapping[Any, int], streams: Sequence[str] | None = None) -> dict[str, slice]:
+    """Where each stream's vector stands in an embedding of these dims (of `streams` alone, where these are given).
+
+    The dims are by stream, in the order in which the vectors are joined; their keys are Any as a mapping by StreamName
+    is not one by str.
+    """
+    chosen = list(dims) if streams is None else streams
+    ends = accumulate(dims[stream] for stream in chosen)
+    return {stream: slice(end - dims[stream], end) for stream, end in zip(chosen, ends, strict=True)}
+
+
 def slice_of(dims: Mapping[StreamName, int], stream: str) -> slice:
-    """Where the vector of a stream stands in an embedding of streams with these dims.
+    """Where the vector of one stream stands.
 
     Raises:
         UsageError: no such stream.
     """
-    begin = 0
-    for name, size in dims.items():
-        if name == stream:
-            return slice(begin, begin + size)
-        begin += size
-    raise UsageError(f"no stream {stream!r} in this embedding; it has {', '.join(dims)}")
+    if stream not in dims:
+        raise UsageError(f"no stream {stream!r} in this embedding; it has {', '.join(dims)}")
+    return slices_of(dims)[stream]
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax  # type: ignore[import-untyped]
 
-from tristream.fusion.blocks import Dims, Floats, Standardiser, blocks_of, checked_dims, opposed, presence, sharing
+from tristream.fusion.blocks import Dims, Floats, Standardiser, checked_dims, opposed, presence, sharing
 from tristream.fusion.calibration import Labels, cross_validated_temperature
+from tristream.fusion.embedding import slices_of
 from tristream.fusion.linear import LinearFusion
 from tristream.fusion.reading import Arrays, checked_arrays, checked_classes, width_of
 from tristream.fusion.softmax_fusion import SoftmaxFusion
@@ -54,7 +55,7 @@ class LateFusion(LinearFusion):
         self.coef_, self.intercept_ = np.zeros((classes, embeddings.shape[1])), np.zeros((streams, classes))
         self.standardiser_ = Standardiser.fit(embeddings, self.dims_)
         having = presence(embeddings, self.dims_)
-        for stream, block in enumerate(blocks_of(self.dims_)):
+        for stream, block in enumerate(slices_of(self.dims_).values()):
             rows = having[:, stream]
             if len(np.unique(labels[rows])) > 1:
                 self._fit_stream(stream, block, embeddings[rows, block], labels[rows])
@@ -80,7 +81,7 @@ class LateFusion(LinearFusion):
         embeddings = self._checked(X)
         standardised, present = self.standardiser_.apply(embeddings), presence(embeddings, self.dims_)
         said = np.tile(self.prior_, (*present.shape, 1))  # (N, S, K)
-        for stream, block in enumerate(blocks_of(self.dims_)):
+        for stream, block in enumerate(slices_of(self.dims_).values()):
             known, rows = self.known_[stream], present[:, stream]
             if known.any() and rows.any():
                 logits = standardised[rows, block] @ self.coef_[known, block].T + self.intercept_[stream, known]

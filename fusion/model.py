@@ -17,9 +17,10 @@ from tristream.fusion.classify import ModelClassifier
 from tristream.fusion.clips import ClipEncoder
 from tristream.fusion.config import ModelConfig
 from tristream.fusion.embedding import VideoEmbedding, clips_of, join_clips, shifted
+from tristream.fusion.overrides import Overrides
 from tristream.fusion.plan import flow_engine, open_media, step_plan
 from tristream.fusion.save import save_model
-from tristream.fusion.source import DEFAULT_MODEL, ModelSource, Overrides, find_model
+from tristream.fusion.source import DEFAULT_MODEL, ModelSource, find_model
 from tristream.fusion.windows import Windows
 from tristream.streams.config import AudioCNNName, FlowEngineName, RecurrentCell, SamplingStrategy, StreamName
 from tristream.streams.errors import MediaError, UsageError

@@ -120,7 +120,7 @@ def read_part(part: Path, columns: list[str] | None = None) -> pa.Table:
         raise _damaged(part, error) from error
 
 
-def batches_of(part: Path, rows: int) -> Iterator[pa.Table]:
+def batches_of(part: Path, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
     """The rows of a part, at most so many at a time, its pages' checksums compared.
 
     Raises:
@@ -128,7 +128,7 @@ def batches_of(part: Path, rows: int) -> Iterator[pa.Table]:
     """
     try:
         with pq.ParquetFile(part, page_checksum_verification=True) as file:
-            for batch in file.iter_batches(rows):
+            for batch in file.iter_batches(rows, columns=columns):
                 yield pa.Table.from_batches([batch])
     except (OSError, pa.ArrowException) as error:
         raise _damaged(part, error) from error

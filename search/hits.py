@@ -1,6 +1,6 @@
 """The best rows of a segment for a query, and the moments that they are.
 
-query: unit vectors (D_s,), weights -> inner products -> rows (C,) -> cosines (C, S) in float64 -> moments
+query: centred unit vectors (D_s,), weights -> inner products -> rows (C,) -> cosines (C, S) in float64 -> moments
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from tristream.search.filters import Filter, allowed_by
 from tristream.search.query import Query
@@ -25,7 +24,7 @@ class Moment:
     """A hit: a span of a video, and why.
 
     Attributes:
-        score: the weighted mean cosine over the streams that it and the query have, from -1 to 1.
+        score: the weighted mean cosine over the streams that it and the query have, from -1 to 1; 0 is unrelated.
         parts: each of these streams' share of the score; they add up to it.
         cosines: of each of them.
         merged: windows of this video that overlap this one and score less, left out for it.
@@ -49,6 +48,8 @@ class Hit:
     segment: Segment
     number: int
     score: float
+    parts: Mapping[str, float]
+    cosines: Mapping[str, float]
     path: str
     start_seconds: float
     end_seconds: float
@@ -94,18 +95,22 @@ def best_rows(segment: Segment, mask: Mask | None, query: Query, weights: Weight
     rows = found[0][found[0] >= 0]  # (C,)
     if not len(rows):
         return []
-    scores = _parts(segment, rows, query, weights).sum(axis=1)
-    about = segment.rows.select(["path", "start_seconds", "end_seconds"]).take(rows)
-    columns = [about[name].to_pylist() for name in about.column_names]
-    return [Hit(segment, *each) for each in zip(rows.tolist(), scores.tolist(), *columns, strict=True)]
-
-
-def _parts(segment: Segment, rows: NDArray[np.int64], query: Query, weights: Weights) -> NDArray[np.float64]:
-    """Each stream's part (C, S) of the score of a segment's rows; 0 for those that do not count."""
-    found = cosines(query.vectors, segment.vectors[rows], segment.blocks)  # (C, S)
-    shares = np.array([weights[stream] if stream in query.vectors else 0.0 for stream in segment.blocks])
-    parts: NDArray[np.float64] = np.where(shares > 0, found, 0.0) * (shares / shares.sum())
-    return parts
+    counting = {name: block for name, block in segment.blocks.items() if name in query.vectors and weights[name]}
+    values = cosines(query.vectors, segment.vectors[rows], counting)  # (C, S)
+    shares = np.array([weights[stream] for stream in counting])
+    parts = values * (shares / shares.sum())
+    places = segment.rows.select(["path", "start_seconds", "end_seconds"]).take(rows).to_pylist()
+    return [
+        Hit(
+            segment,
+            number,
+            sum(part),
+            dict(zip(counting, part, strict=True)),
+            dict(zip(counting, value, strict=True)),
+            **at,
+        )
+        for number, part, value, at in zip(rows.tolist(), parts.tolist(), values.tolist(), places, strict=True)
+    ]
 
 
 def merged(hits: Sequence[Hit], unique: bool) -> list[tuple[Hit, int]]:
@@ -123,23 +128,10 @@ def merged(hits: Sequence[Hit], unique: bool) -> list[tuple[Hit, int]]:
     return kept
 
 
-def moment_of(hit: Hit, others: int, query: Query, weights: Weights) -> Moment:
-    segment, number = hit.segment, np.array([hit.number])
-    parts = _parts(segment, number, query, weights)[0]
-    values = cosines(query.vectors, segment.vectors[number], segment.blocks)[0]
-    counting = {
-        stream: index for index, stream in enumerate(segment.blocks) if stream in query.vectors and weights[stream]
-    }
-    return Moment(
-        hit.path,
-        hit.start_seconds,
-        hit.end_seconds,
-        hit.score,
-        {stream: float(parts[index]) for stream, index in counting.items()},
-        {stream: float(values[index]) for stream, index in counting.items()},
-        others,
-        segment.row(hit.number),
-    )
+def moment_of(hit: Hit, others: int) -> Moment:
+    """The moment that a hit is, which stands for so many others."""
+    row = hit.segment.row(hit.number)
+    return Moment(hit.path, hit.start_seconds, hit.end_seconds, hit.score, hit.parts, hit.cosines, others, row)
 
 
 def clock(seconds: float) -> str:

@@ -1,15 +1,17 @@
 """The search index of an embedding table, opened for searching: a query in, the best moments out.
 
-query: unit vectors (D_s,) -> segments: inner products, the best rows -> cosines of each stream -> moments
+query: unit vectors (D_s,) -> centred -> segments: inner products, the best rows -> cosines of each stream -> moments
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Literal
 
 import pyarrow.compute as pc
 
+from tristream.search.centre import Centre, centred, uncentred
 from tristream.search.filters import Filter
 from tristream.search.hits import Moment, best_rows, mask_of, merged, moment_of
 from tristream.search.manifest import IndexManifest, check_file, read_manifest
@@ -33,6 +35,7 @@ class VideoIndex:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.manifest, self.segments = _open(self.folder)
+        self.centre: Centre = self.manifest.centres()
 
     def __len__(self) -> int:
         """How many rows can be found, clips and videos."""
@@ -67,8 +70,17 @@ class VideoIndex:
             for number in segment.numbers(condition):
                 row = segment.row(number)
                 about = {name: row[name] for name in ("path", "content_sha256", "start_seconds", "end_seconds")}
-                return Query(segment.stream_vectors(number), self.model_id, **about)
+                vectors = {
+                    stream: uncentred(vector, self.centre[stream])
+                    for stream, vector in segment.stream_vectors(number).items()
+                }
+                return Query(vectors, self.model_id, **about)
         return None
+
+    def centred(self, query: Query) -> Query:
+        """The query as its vectors are compared with those of the index."""
+        vectors = {stream: centred(vector[None], self.centre[stream])[0] for stream, vector in query.vectors.items()}
+        return replace(query, vectors=vectors)
 
     def search(
         self,
@@ -100,6 +112,7 @@ class VideoIndex:
             raise UsageError(f"k is a number from 1, got {k}")
         weight_of = checked_weights(weights, tuple(self.dims))
         segments = self._comparable(query, weight_of, level)
+        query = self.centred(query)
         masks = [mask_of(segment, filters, query if exclude_self else None) for segment in segments]
         rows = sum(
             segment.record.rows if mask is None else int(mask.sum())
@@ -116,7 +129,7 @@ class VideoIndex:
             hits = sorted(hits, key=lambda hit: hit.order)[:count]
             kept = merged(hits, unique) if merge or unique else [(hit, 0) for hit in hits]
             if len(kept) >= k or count == rows:
-                return [moment_of(hit, others, query, weight_of) for hit, others in kept[:k]]
+                return [moment_of(hit, others) for hit, others in kept[:k]]
             count *= 4
 
     @property

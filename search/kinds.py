@@ -3,23 +3,22 @@
 vectors (N, D) -> faiss index, with the effort a search needs and the recall that it was measured to have
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, Literal, get_args
+from typing import Any
 
 import faiss
 import numpy as np
 
+from tristream.search.manifest import KINDS, Kind
 from tristream.search.similarity import Floats32
 from tristream.search.vectors import ApproximateIndex, ExactIndex
 from tristream.streams.errors import UsageError
 
-Kind = Literal["flat", "hnsw", "ivfpq"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 Progress = Callable[[int, int], None]
 
-FLAT_BYTES = 128 << 20  # of vectors: one core compares as many in about 10 ms
+FLAT_BYTES = 128 << 20  # of vectors; to compare as many takes as long as to read them from memory
 LEAST_ROWS: dict[Kind, int] = {"flat": 0, "hnsw": 1000, "ivfpq": 39 * 256}  # faiss wants 39 for each of 256 codes
 HNSW_LINKS = 32  # M; twice as many on the lowest level
 HNSW_BUILD_EFFORT = 80  # efConstruction
@@ -65,19 +64,19 @@ def choose_kind(asked: str, rows: int, width: int, memory_bytes: int) -> Kind:
     return "hnsw" if hnsw_bytes(rows, width) <= memory_bytes else "ivfpq"
 
 
-def build(kind: Kind, vectors: Floats32, samples: Floats32, progress: Progress) -> Built:
+def build(kind: Kind, vectors: Floats32, blocks: Sequence[slice], progress: Progress) -> Built:
     """Build an approximate index and find out what effort it needs.
 
     Args:
         vectors: (N, D), all of the same length; read in pieces, so that they may lie in a file.
-        samples: (Q, D), queries to measure the recall with.
+        blocks: where each stream's vector stands.
         progress: is told how many of how many vectors are in.
     """
     index = _trained(kind, vectors)
     for first in range(0, len(vectors), ADD_ROWS):
         index.add(np.ascontiguousarray(vectors[first : first + ADD_ROWS]))
         progress(index.ntotal, len(vectors))
-    effort, recall = _tuned(kind, index, vectors, samples)
+    effort, recall = _tuned(kind, index, vectors, _sample_queries(vectors, blocks))
     return Built(index, effort, recall)
 
 
@@ -102,6 +101,20 @@ def _some(vectors: Floats32, count: int) -> Floats32:
         return np.ascontiguousarray(vectors)
     chosen = np.sort(np.random.default_rng(0).choice(len(vectors), count, replace=False))
     return np.ascontiguousarray(vectors[chosen])
+
+
+def _sample_queries(vectors: Floats32, blocks: Sequence[slice]) -> Floats32:
+    """Some of the vectors (N, D) as queries (Q, D), whose streams are weighted alike, one alone, or at random."""
+    generator = np.random.default_rng(0)
+    count = min(SAMPLE_QUERIES, len(vectors))
+    queries = np.array(vectors[np.sort(generator.choice(len(vectors), count, replace=False))])
+    alike = np.ones((count, len(blocks)))
+    alone = np.eye(len(blocks))[np.arange(count) % len(blocks)]
+    drawn = generator.dirichlet(np.ones(len(blocks)), count)
+    weights = np.choose((np.arange(count) % 3)[:, None], [alike, alone, drawn])  # (Q, S)
+    for block, weight in zip(blocks, weights.T, strict=True):
+        queries[:, block] *= weight[:, None]
+    return queries
 
 
 def _tuned(kind: Kind, index: Any, vectors: Floats32, samples: Floats32) -> tuple[int, float]:

@@ -6,18 +6,28 @@ the index as it was before or as it is after, and a run that is killed leaves fi
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tristream.fusion.folder import FileRecord, sha256_of, write_atomically
 from tristream.streams.config import from_json, to_json
 from tristream.streams.errors import SearchError, TristreamError
 
+Kind = Literal["flat", "hnsw", "ivfpq"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
 INDEX_FILE = "index.json"
+VECTORS, ROWS, DELETED = "vectors", "rows.arrow", "deleted.npy"  # endings of a segment's files, beside KINDS
 FORMAT_VERSION = 1
 MAX_JSON_BYTES = 64 * 1024 * 1024
+_SEGMENT_FILE = re.compile(rf"[0-9a-f]{{32}}\.([0-9a-f]{{8}}\.)?({'|'.join((VECTORS, ROWS, DELETED, *KINDS))})")
+_LEFT_OVER = re.compile(rf"\.{INDEX_FILE}\.\d+\.tmp")  # of a manifest that was being written
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,7 @@ class SegmentRecord:
     rows: int
     files: dict[str, Any]  # ending -> FileRecord as JSON
     deleted: int = 0  # of the rows
-    kind: str = "flat"  # flat, or that of its approximate index
+    kind: Kind = "flat"  # or that of its approximate index
     effort: int = 0  # of a search in an approximate one: efSearch, or nprobe
     recall: float = 1.0  # at 10, as measured when it was built
 
@@ -56,6 +66,8 @@ class IndexManifest:
     window_seconds: float = 0.0
     stride_seconds: float = 0.0
     table: str = ""  # the folder it was made from
+    centre: dict[str, Any] = field(default_factory=dict)  # stream -> list of D_s numbers
+    centre_rows: int = 0  # of the table when it was found
     kind: str = "auto"  # as asked for
     segments: tuple[SegmentRecord, ...] = ()
 
@@ -63,6 +75,10 @@ class IndexManifest:
     def live(self) -> int:
         """How many rows can be found."""
         return sum(segment.live for segment in self.segments)
+
+    def centres(self) -> dict[str, NDArray[np.float64]]:
+        """The centre (D_s,) of each stream's vectors."""
+        return {stream: np.array(self.centre.get(stream, np.zeros(size))) for stream, size in self.dims.items()}
 
     def files(self) -> Iterator[tuple[str, FileRecord]]:
         """All files and what is known of them."""
@@ -120,15 +136,19 @@ def check_file(folder: Path, name: str, record: FileRecord) -> None:
     raise SearchError(f"{path} is damaged ({why}): index-video makes what is damaged anew from the table")
 
 
+def is_index(folder: Path) -> bool:
+    """Whether a folder holds an index, or what was left of one, and nothing else but dot files, as `.DS_Store`."""
+    return all(is_ours(entry.name) or entry.name.startswith(".") for entry in folder.iterdir())
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file of an index may have this name."""
+    return name == INDEX_FILE or _SEGMENT_FILE.fullmatch(name) is not None or _LEFT_OVER.fullmatch(name) is not None
+
+
 def record_of(path: Path) -> dict[str, Any]:
     """What a manifest says of a file."""
     return to_json(FileRecord(sha256_of(path), path.stat().st_size))
-
-
-def with_segment(manifest: IndexManifest, old: Mapping[str, None], new: tuple[SegmentRecord, ...]) -> IndexManifest:
-    """The manifest with some segments replaced by others."""
-    kept = tuple(segment for segment in manifest.segments if segment.name not in old)
-    return replace(manifest, segments=(*kept, *new))
 
 
 def _sha256(data: dict[str, Any]) -> str:

@@ -14,10 +14,10 @@ import numpy as np
 from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 
+from tristream.fusion.embedding import slices_of
 from tristream.fusion.folder import write_atomically
 from tristream.search.index import VideoIndex
 from tristream.search.segment import Segment
-from tristream.search.similarity import blocks_of
 from tristream.search.thumbnails import data_url, thumbnails
 from tristream.streams.errors import SearchError, UsageError
 
@@ -151,7 +151,7 @@ def _between(share: float) -> str:
 
 def _vectors(places: Sequence[tuple[Segment, int]], dims: dict[str, int]) -> Floats:
     """The vectors (N, D), an absent stream as its mean: absence itself is no likeness."""
-    blocks = blocks_of(dims, tuple(dims))
+    blocks = slices_of(dims)
     vectors = np.full((len(places), sum(dims.values())), np.nan)
     for number, (segment, row) in enumerate(places):
         for stream, own in segment.blocks.items():

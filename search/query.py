@@ -10,8 +10,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from tristream.fusion.embedding import ClipEmbedding, VideoEmbedding
-from tristream.search.similarity import Dims, Floats32, blocks_of, unit
+from tristream.fusion.embedding import ClipEmbedding, VideoEmbedding, slices_of
+from tristream.search.similarity import Dims, Floats32, unit
 from tristream.streams.errors import UsageError
 
 _TIME = r"((?:\d+:){0,2}\d+(?:\.\d+)?)"
@@ -25,7 +25,7 @@ class Query:
     """A query.
 
     Attributes:
-        vectors: the unit vector (D_s,) of each stream that it has.
+        vectors: the unit vector (D_s,) of each stream that it has, not centred: no index is part of it.
         model_id: of the model that made them.
         path, content_sha256: of the file that it is of, where that is known.
         start_seconds, end_seconds: the moment of it.
@@ -50,7 +50,7 @@ class Query:
             raise UsageError(f"a query has the {sum(dims.values())} dimensions of {dict(dims)}, got {vector.shape = }")
         if not np.isfinite(vector).all():
             raise UsageError("a query holds finite numbers, got others: its video has no embedding")
-        blocks = blocks_of(dims, tuple(dims))
+        blocks = slices_of(dims)
         vectors = {stream: unit(vector[None, block])[0] for stream, block in blocks.items() if vector[block].any()}
         if not vectors:
             raise UsageError("the query has no stream: all of its vector is zero")

@@ -1,19 +1,55 @@
 """Rows of an embedding table on their way into an index: told apart, and split by the streams that they have.
 
-rows (N), `embedding` (N, D) -> of each level and set of streams: unit vectors (N_s, D_s) side by side, rows (N_s)
+rows (N), `embedding` (N, D) -> of each level and set of streams: centred unit vectors (N_s, D_s) joined, rows (N_s)
 """
 
 from collections.abc import Iterator
 from hashlib import blake2b
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from tristream.search.similarity import Dims, Floats32, blocks_of, unit
+from tristream.fusion.embedding import slices_of
+from tristream.fusion.parts import about_part, batches_of, parts_of
+from tristream.search.centre import Centre, centred
+from tristream.search.similarity import Dims, Floats32
 from tristream.search.vectors import Mask
+from tristream.streams.errors import TableError
 
 Key = bytes
 Where = tuple[str, tuple[str, ...]]  # level, streams
+
+
+def about_table(table: Path) -> dict[str, Any]:
+    """What all parts of a table say of it, and `rows`, how many they hold.
+
+    Raises:
+        TableError: there is none, or it is of several models.
+    """
+    parts = parts_of(table)
+    if not parts:
+        raise TableError(f"{table} is no embedding table: it is a folder of .parquet parts, as embed-video makes it")
+    about = about_part(parts[0])
+    for part in parts[1:]:
+        if (other := about_part(part)["model_id"]) != about["model_id"]:
+            raise TableError(
+                f"{table} has parts of two models, {about['model_id']} and {other}: make one table of each"
+            )
+    return about | {"rows": sum(pq.read_metadata(part).num_rows for part in parts)}
+
+
+def embeddings_of(table: Path, rows_at_once: int) -> Iterator[Floats32]:
+    """The embeddings (N, D) of all rows of a table, in batches; NaN where there is none.
+
+    Raises:
+        TableError: a part is damaged.
+    """
+    for part in parts_of(table):
+        for batch in batches_of(part, rows_at_once, ["embedding"]):
+            yield vectors_of(batch)
 
 
 def keys_of(rows: pa.Table) -> Iterator[Key]:
@@ -31,15 +67,15 @@ def vectors_of(rows: pa.Table) -> Floats32:
     return vectors
 
 
-def split_rows(rows: pa.Table, dims: Dims) -> Iterator[tuple[Where, Floats32, pa.Table]]:
-    """The rows by level and streams, with the unit vectors of these.
+def split_rows(rows: pa.Table, dims: Dims, centre: Centre) -> Iterator[tuple[Where, Floats32, pa.Table]]:
+    """The rows by level and streams, with the centred unit vectors of these.
 
     A stream is there where its vector is not all zero. Rows that have none, or hold what is no finite number, are left
     out.
     """
     vectors = vectors_of(rows)  # (N, D)
     about = rows.drop_columns(["embedding"]).replace_schema_metadata(None)
-    blocks = blocks_of(dims, tuple(dims))
+    blocks = slices_of(dims)
     present: Mask = np.stack([np.any(vectors[:, block], axis=1) for block in blocks.values()], axis=1)  # (N, S)
     present[~np.isfinite(vectors).all(axis=1)] = False
     groups: dict[Where, list[int]] = {}
@@ -47,5 +83,7 @@ def split_rows(rows: pa.Table, dims: Dims) -> Iterator[tuple[Where, Floats32, pa
         if streams := tuple(stream for stream, has in zip(dims, having, strict=True) if has):
             groups.setdefault((level, streams), []).append(row)
     for where, chosen in groups.items():
-        joined = np.concatenate([unit(vectors[chosen, blocks[stream]]) for stream in where[1]], axis=1)
+        joined = np.concatenate(
+            [centred(vectors[chosen, blocks[stream]], centre[stream]) for stream in where[1]], axis=1
+        )
         yield where, joined, about.take(pa.array(chosen, pa.int64()))

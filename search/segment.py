@@ -1,6 +1,6 @@
 """A segment of an index: vectors, what the table says of each, and, where there are many, an approximate index.
 
-NAME.vectors      (N, D) float32, little-endian: the unit vectors of the streams that its rows have, side by side
+NAME.vectors      (N, D) float32, little-endian: the centred unit vectors of the streams that its rows have, joined
 NAME.rows.arrow   (N) rows: the table's columns but `embedding`
 NAME.hnsw, .ivfpq the approximate index, of faiss
 NAME.deleted.npy  (N,) bool
@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tristream.search.manifest import SegmentRecord, record_of
-from tristream.search.similarity import Dims, Floats32, blocks_of
+from tristream.fusion.embedding import slices_of
+from tristream.search.manifest import DELETED, ROWS, VECTORS, SegmentRecord, record_of
+from tristream.search.similarity import Dims, Floats32
 from tristream.search.vectors import ApproximateIndex, ExactIndex, Mask, VectorIndex, read_faiss
 from tristream.streams.errors import SearchError
 
-VECTORS, ROWS, DELETED = "vectors", "rows.arrow", "deleted.npy"
 WRITE_ROWS = 16_384  # that wait at most before they are written
 
 
@@ -30,7 +30,7 @@ class Segment:
 
     def __init__(self, folder: Path, record: SegmentRecord, dims: Dims) -> None:
         self.record = record
-        self.blocks = blocks_of(dims, record.streams)
+        self.blocks = slices_of(dims, record.streams)
         width = sum(dims[stream] for stream in record.streams)
         try:
             self.vectors: Floats32 = np.memmap(folder / record.file(VECTORS), "<f4", "r", shape=(record.rows, width))
@@ -64,7 +64,7 @@ class Segment:
         return row
 
     def stream_vectors(self, number: int) -> dict[str, Floats32]:
-        """The unit vector (D_s,) of each stream of a row."""
+        """The centred unit vector (D_s,) of each stream of a row."""
         return {stream: np.array(self.vectors[number, block]) for stream, block in self.blocks.items()}
 
 

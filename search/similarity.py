@@ -1,10 +1,13 @@
 """What "similar" means here: the weighted mean cosine over the streams that both sides have.
 
+Each stream's vectors are scaled to length 1, and what all of a collection have in common taken away (centre.py).
+
 stream vectors (N, D_s) -> unit vectors; queries and rows -> cosines (N, S) -> scores (N,)
 """
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +19,7 @@ Dims = Mapping[str, int]  # stream -> D_s, in the order in which the vectors sta
 Weights = Mapping[str, float]
 
 
-def blocks_of(dims: Dims, streams: Sequence[str]) -> dict[str, slice]:
-    """Where the vectors of these streams stand, with the others left out."""
-    ends = np.cumsum([dims[stream] for stream in streams]).tolist()
-    return {stream: slice(end - dims[stream], end) for stream, end in zip(streams, ends, strict=True)}
-
-
-def unit(vectors: Floats32) -> Floats32:
+def unit(vectors: NDArray[Any]) -> Floats32:
     """Vectors (N, D_s) scaled to length 1; one of zeros stays as it is."""
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     scaled: Floats32 = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
@@ -67,13 +64,9 @@ def parse_weights(text: str) -> dict[str, float]:
 
 
 def cosines(query: Mapping[str, Floats32], rows: Floats32, blocks: Mapping[str, slice]) -> NDArray[np.float64]:
-    """The cosine (N, S) of a query's unit vectors (D_s,) and those of rows (N, D), for each stream of `blocks`.
-
-    NaN for a stream that the query has not.
-    """
-    found = np.full((len(rows), len(blocks)), np.nan)
-    for column, (stream, block) in enumerate(blocks.items()):
-        if stream in query:
-            # In float64, so that the same two vectors give the same cosine whatever rows stand around them.
-            found[:, column] = np.einsum("nd,d->n", rows[:, block], query[stream], dtype=np.float64)
-    return found
+    """The cosine (N, S) of a query's unit vectors (D_s,) and those of rows (N, D), for each stream of `blocks`."""
+    # In float64, so that the same two vectors give the same cosine whatever rows stand around them.
+    columns = [
+        np.einsum("nd,d->n", rows[:, block], query[stream], dtype=np.float64) for stream, block in blocks.items()
+    ]
+    return np.stack(columns, axis=1)

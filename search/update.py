@@ -1,61 +1,17 @@
-"""An index brought in line with its table: what is new goes in, what is gone goes out, what is damaged is made anew.
-
-table parts -> keys (id, path) that the index has not -> new segments -> segments merged -> approximate indexes
-
-Segments of like size are merged, as in a log-structured merge tree: adding costs in proportion to what is added, and a
-search looks into few. Each of the steps ends with a manifest that is whole, so that a run that is killed has lost no
-more than the step it was in.
-"""
+"""An index brought in line with its table: what is new goes in, what is gone goes out, what is damaged is made anew."""
 
 import os
-import re
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
-
-import faiss
-import numpy as np
-import pyarrow as pa
 
 from tristream.fusion.batch import memory_share_bytes
 from tristream.fusion.lock import lock_folder
-from tristream.fusion.parts import about_part, batches_of, parts_of
-from tristream.search.kinds import KINDS, Kind, Progress, build, choose_kind
-from tristream.search.manifest import (
-    INDEX_FILE,
-    IndexManifest,
-    SegmentRecord,
-    check_file,
-    read_manifest,
-    record_of,
-    write_manifest,
-)
-from tristream.search.rows import Key, Where, keys_of, split_rows
-from tristream.search.segment import DELETED, ROWS, VECTORS, WRITE_ROWS, Segment, SegmentWriter, sync_file
-from tristream.search.similarity import Floats32
-from tristream.streams.errors import SearchError, TableError
+from tristream.search.kinds import Progress, choose_kind
+from tristream.search.rows import about_table
+from tristream.search.writer import Update, Writer
+from tristream.streams.errors import SearchError
 
 ASSUMED_BYTES = 4 << 30  # of memory, where the machine does not tell
-MERGE_RATIO = 2  # a segment is merged with the one before it, unless that is larger by more than this
-REWRITE_SHARE = 0.25  # of deleted rows, from which a segment is written anew without them
-SAMPLE_QUERIES = 96  # that the recall of an approximate index is measured with
-_SEGMENT_FILE = re.compile(rf"[0-9a-f]{{32}}\.([0-9a-f]{{8}}\.)?({'|'.join((VECTORS, ROWS, DELETED, *KINDS))})")
-_LEFT_OVER = re.compile(rf"\.{INDEX_FILE}\.\d+\.tmp")  # of a manifest that was being written
-
-
-@dataclass
-class Update:
-    """What came of an update."""
-
-    rows: int = 0  # that can be found now
-    added: int = 0
-    removed: int = 0
-    skipped: int = 0  # rows of the table without an embedding, or with one that is no finite numbers
-    damaged: list[str] = field(default_factory=list)  # segments made anew
-    segments: Sequence[SegmentRecord] = ()
 
 
 def update_index(
@@ -80,7 +36,7 @@ def update_index(
         UsageError: no such kind.
     """
     table, folder = Path(table), Path(folder)
-    about = _about_table(table)
+    about = about_table(table)
     memory_bytes = memory_share_bytes(1) or ASSUMED_BYTES if memory_bytes is None else memory_bytes
     choose_kind(kind, 1, 1, memory_bytes)  # raises for a kind that is not
     made = not folder.exists()
@@ -92,7 +48,7 @@ def update_index(
     except OSError as error:
         raise SearchError(f"cannot write to the index {folder}: {error.strerror or error}") from error
     try:
-        return _Writer(table, folder, about, kind, memory_bytes, progress, overwrite).run()
+        return Writer(table, folder, about, kind, memory_bytes, progress, overwrite).run()
     except OSError as error:
         raise SearchError(
             f"cannot write to the index {folder}: {error.strerror or error}. What it held before is whole: once there "
@@ -103,256 +59,3 @@ def update_index(
             with suppress(OSError):
                 folder.rmdir()  # where nothing came to be in it
         os.close(lock)
-
-
-class _Writer:
-    """One update of one index."""
-
-    def __init__(
-        self,
-        table: Path,
-        folder: Path,
-        about: dict[str, Any],
-        kind: str,
-        memory_bytes: int,
-        progress: Progress,
-        overwrite: bool,
-    ) -> None:
-        self.table, self.folder, self.kind, self.progress = table, folder, kind, progress
-        self.memory_bytes = memory_bytes
-        self.update = Update()
-        self.manifest = IndexManifest(
-            model_id=about["model_id"],
-            model=about["model"],
-            asked=about.get("asked", {}),
-            dims={stream: place["length"] for stream, place in about["streams"].items()},
-            window_seconds=about["window_seconds"],
-            stride_seconds=about["stride_seconds"],
-            table=str(table.resolve()),
-            kind=kind,
-        )
-        if not overwrite:
-            self.manifest = replace(self.manifest, segments=self._segments_before())
-        elif not is_index(folder):
-            raise _no_index(folder)
-
-    def run(self) -> Update:
-        """Do all that is to be done."""
-        self._take_over_rows()
-        self._merge_all()
-        self._approximate_all()
-        self.update.rows, self.update.segments = self.manifest.live, self.manifest.segments
-        return self.update
-
-    def _segments_before(self) -> tuple[SegmentRecord, ...]:
-        """The segments that are whole, of the index that is there."""
-        if not (self.folder / INDEX_FILE).exists():
-            if not is_index(self.folder):
-                raise _no_index(self.folder)
-            return ()
-        try:
-            before = read_manifest(self.folder)
-        except SearchError as error:
-            if not is_index(self.folder) or "has format" in str(error):
-                raise
-            self.update.damaged.append(INDEX_FILE)
-            return ()
-        if before.model_id != self.manifest.model_id:
-            raise SearchError(
-                f"the index {self.folder} is of model {before.model_id} ({before.model}), the table {self.table} of "
-                f"{self.manifest.model_id} ({self.manifest.model}): use another -o, or --overwrite to begin it anew"
-            )
-        if before.table != self.manifest.table:
-            raise SearchError(
-                f"the index {self.folder} is of the table {before.table}, not of {self.manifest.table}: use another "
-                "-o, or --overwrite to begin it anew"
-            )
-        return tuple(segment for segment in before.segments if self._is_whole(segment))
-
-    def _is_whole(self, record: SegmentRecord) -> bool:
-        try:
-            for name, file in IndexManifest(segments=(record,)).files():
-                check_file(self.folder, name, file)
-        except SearchError:
-            self.update.damaged.append(record.name)
-            return False
-        return True
-
-    def _commit(self, segments: Sequence[SegmentRecord]) -> None:
-        """Make these the index's segments; files that none of them names are deleted."""
-        self.manifest = replace(self.manifest, segments=tuple(segments))
-        write_manifest(self.folder, self.manifest)
-        named = {name for name, _ in self.manifest.files()}
-        for entry in list(self.folder.iterdir()):
-            if entry.name not in named and _is_ours(entry.name) and entry.name != INDEX_FILE:
-                entry.unlink()
-
-    # New and gone rows
-
-    def _take_over_rows(self) -> None:
-        """Put in the rows that only the table has, and delete those that only the index has."""
-        places: dict[Key, tuple[int, int]] = {}
-        for number, record in enumerate(self.manifest.segments):
-            segment = self._open(record)
-            for row, key in enumerate(keys_of(segment.rows)):
-                if segment.live is None or segment.live[row]:
-                    places[key] = number, row
-        new = self._write_new(places)
-        segments = [self._without(record, number, places) for number, record in enumerate(self.manifest.segments)]
-        self.update.added = sum(record.rows for record in new)
-        self.update.removed = len(places)
-        self._commit([record for record in (*segments, *new) if record.live])
-
-    def _write_new(self, places: dict[Key, tuple[int, int]]) -> list[SegmentRecord]:
-        """Segments of the rows that are not in `places`; those that are, are taken from it."""
-        dims = self.manifest.dims
-        seen: set[Key] = set()
-        with ExitStack() as stack:
-            writers: dict[Where, SegmentWriter] = {}
-            for part in parts_of(self.table):
-                for batch in batches_of(part, WRITE_ROWS):
-                    fresh = []
-                    for row, (key, status) in enumerate(zip(keys_of(batch), batch["status"].to_pylist(), strict=True)):
-                        if status != "ok":
-                            self.update.skipped += 1
-                        elif places.pop(key, None) is None and key not in seen:
-                            fresh.append(row)
-                        seen.add(key)
-                    self.update.skipped += len(fresh)
-                    for where, vectors, rows in split_rows(batch.take(pa.array(fresh, pa.int64())), dims):
-                        self.update.skipped -= len(vectors)
-                        if where not in writers:
-                            writer = SegmentWriter(self.folder, uuid4().hex, *where, rows.schema)
-                            writers[where] = stack.enter_context(writer)
-                        writers[where].add(vectors, rows)
-            return [writer.finish() for _, writer in sorted(writers.items())]
-
-    def _without(self, record: SegmentRecord, number: int, gone: dict[Key, tuple[int, int]]) -> SegmentRecord:
-        """A segment with the rows deleted that are gone from the table."""
-        rows = [row for at, row in gone.values() if at == number]
-        if not rows:
-            return record
-        live = self._open(record).live
-        deleted = np.zeros(record.rows, bool) if live is None else ~live
-        deleted[rows] = True
-        # Under a name of its own: the manifest that is there names the old one until the next is written.
-        ending = f"{uuid4().hex[:8]}.{DELETED}"
-        path = self.folder / record.file(ending)
-        np.save(path, deleted)
-        sync_file(path)
-        files = {name: file for name, file in record.files.items() if not name.endswith(DELETED)}
-        return replace(record, files=files | {ending: record_of(path)}, deleted=int(deleted.sum()))
-
-    # Fewer and larger segments
-
-    def _merge_all(self) -> None:
-        """Merge segments until each is much smaller than the one before it, and write those anew that have gaps."""
-        while (group := self._to_rewrite()) is not None:
-            segments = list(self.manifest.segments)
-            place = segments.index(group[0])
-            segments[place] = self._rewritten(group)
-            self._commit([segment for segment in segments if segment not in group[1:]])
-
-    def _to_rewrite(self) -> list[SegmentRecord] | None:
-        last: dict[Where, SegmentRecord] = {}
-        for record in self.manifest.segments:
-            if record.deleted >= REWRITE_SHARE * record.rows:
-                return [record]
-            before = last.get((record.level, record.streams))
-            if before is not None and record.live * MERGE_RATIO >= before.live:
-                return [before, record]
-            last[record.level, record.streams] = record
-        return None
-
-    def _rewritten(self, records: Sequence[SegmentRecord]) -> SegmentRecord:
-        """One segment of all rows of some that can be found."""
-        first = self._open(records[0])
-        with SegmentWriter(
-            self.folder, uuid4().hex, first.record.level, first.record.streams, first.rows.schema
-        ) as writer:
-            for record in records:
-                segment = self._open(record)
-                live = segment.live_rows()
-                for begin in range(0, len(live), WRITE_ROWS):
-                    rows = live[begin : begin + WRITE_ROWS]
-                    writer.add(segment.vectors[rows], segment.rows.take(rows))
-            return writer.finish()
-
-    # Approximate indexes
-
-    def _approximate_all(self) -> None:
-        """Give each segment the kind of index that its size asks for."""
-        widths = [sum(self.manifest.dims[stream] for stream in record.streams) for record in self.manifest.segments]
-        total = sum(record.rows * width for record, width in zip(self.manifest.segments, widths, strict=True))
-        for record, width in zip(self.manifest.segments, widths, strict=True):
-            share_bytes = self.memory_bytes * record.rows * width // total
-            kind = choose_kind(self.kind, record.rows, width, share_bytes)
-            if kind != record.kind:
-                changed = self._with_kind(record, kind)
-                self._commit([changed if each is record else each for each in self.manifest.segments])
-
-    def _with_kind(self, record: SegmentRecord, kind: Kind) -> SegmentRecord:
-        files = {ending: file for ending, file in record.files.items() if ending != record.kind}
-        record = replace(record, files=files, kind="flat", effort=0, recall=1.0)
-        if kind == "flat":
-            return record
-        segment = self._open(record)
-        built = build(kind, segment.vectors, _samples(segment), self.progress)
-        path = self.folder / record.file(kind)
-        faiss.write_index(built.index, str(path))
-        sync_file(path)
-        return replace(
-            record, files=files | {kind: record_of(path)}, kind=kind, effort=built.effort, recall=built.recall
-        )
-
-    def _open(self, record: SegmentRecord) -> Segment:
-        return Segment(self.folder, record, self.manifest.dims)
-
-
-def is_index(folder: Path) -> bool:
-    """Whether a folder holds an index, or what was left of one, and nothing else but dot files, as `.DS_Store`."""
-    return all(_is_ours(entry.name) or entry.name.startswith(".") for entry in folder.iterdir())
-
-
-def _is_ours(name: str) -> bool:
-    return name == INDEX_FILE or _SEGMENT_FILE.fullmatch(name) is not None or _LEFT_OVER.fullmatch(name) is not None
-
-
-def _samples(segment: Segment) -> Floats32:
-    """Rows as queries (Q, D), whose streams are weighted alike, one alone, or at random."""
-    generator = np.random.default_rng(0)
-    count = min(SAMPLE_QUERIES, segment.record.rows)
-    rows = np.sort(generator.choice(segment.record.rows, count, replace=False))
-    queries = np.array(segment.vectors[rows])  # (Q, D)
-    blocks = list(segment.blocks.values())
-    alone = np.eye(len(blocks))[np.arange(count) % len(blocks)]
-    weights = np.where(
-        (np.arange(count) % 3 == 0)[:, None],
-        1.0,
-        np.where((np.arange(count) % 3 == 1)[:, None], alone, generator.dirichlet(np.ones(len(blocks)), count)),
-    )  # (Q, S)
-    for block, weight in zip(blocks, weights.T, strict=True):
-        queries[:, block] *= weight[:, None]
-    return queries
-
-
-def _about_table(table: Path) -> dict[str, Any]:
-    """What all parts of a table say of it.
-
-    Raises:
-        TableError: there is none, or it is of several models.
-    """
-    parts = parts_of(table)
-    if not parts:
-        raise TableError(f"{table} is no embedding table: it is a folder of .parquet parts, as embed-video makes it")
-    about = about_part(parts[0])
-    for part in parts[1:]:
-        if (other := about_part(part)["model_id"]) != about["model_id"]:
-            raise TableError(
-                f"{table} has parts of two models, {about['model_id']} and {other}: make one table of each"
-            )
-    return about
-
-
-def _no_index(folder: Path) -> SearchError:
-    return SearchError(f"{folder} holds other files than a search index, so nothing is written to it: use another -o")

@@ -6,6 +6,7 @@ Within a segment all vectors have the same length, so that the largest inner pro
 query whose streams are weighted, too. What an approximate index proposes is scored again with the vectors themselves.
 """
 
+from math import ceil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +18,8 @@ from tristream.search.similarity import Floats32
 
 Mask = NDArray[np.bool_]
 Found = tuple[Floats32, NDArray[np.int64]]
-# Under this share of its rows an approximate index that passes the others over would miss many; all of them are
-# then scored, which is quick, as there are few.
+# Where fewer than this share of its rows are allowed, an approximate index that passes the others over would miss many:
+# all that are allowed are scored, which is quick, as there are few. So they are where more than this share is wanted.
 NARROW = 0.1
 MORE = 2  # so many times k are proposed and scored again, and
 AT_LEAST_MORE = 32  # no fewer than so many beyond k
@@ -77,17 +78,21 @@ class ApproximateIndex:
     def search(self, queries: Floats32, k: int, allowed: Mask | None = None) -> Found:
         """The best k rows for each query (Q, D), out of the `allowed` (N,)."""
         share = 1.0 if allowed is None else float(allowed.mean())
-        if share < NARROW:
-            return self._exact.search(queries, k, allowed)
         proposed = proposals(k, self._graph)
-        effort = max(round(self._effort / share), proposed if self._graph else 1)
+        if share < NARROW or proposed > NARROW * len(self._vectors):
+            return self._exact.search(queries, k, allowed)
+        effort = round(self._effort / share)
         selector = None if allowed is None else _Selector(allowed)
         chosen = None if selector is None else selector.faiss
         if self._graph:
-            parameters = faiss.SearchParametersHNSW(efSearch=effort, sel=chosen)
+            parameters = faiss.SearchParametersHNSW(efSearch=max(effort, proposed), sel=chosen)
         else:
-            parameters = faiss.SearchParametersIVF(nprobe=effort, sel=chosen)
-        _, rows = self._index.search(queries, min(proposed, len(self._vectors)), params=parameters)
+            lists = self._index.nlist  # of which enough are looked into to hold twice what is proposed
+            holding = ceil(2 * proposed / share * lists / len(self._vectors))
+            parameters = faiss.SearchParametersIVF(nprobe=min(max(effort, holding), lists), sel=chosen)
+        _, rows = self._index.search(queries, proposed, params=parameters)
+        if (rows[:, :k] < 0).any():  # what it came upon is too little
+            return self._exact.search(queries, k, allowed)
         return self._scored(queries, rows, k)
 
     def _scored(self, queries: Floats32, rows: NDArray[np.int64], k: int) -> Found:
@@ -97,11 +102,7 @@ class ApproximateIndex:
             valid = own >= 0
             score[valid] = self._vectors[own[valid]] @ query
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]  # (Q, k)
-        best, best_rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
-        if (missing := k - best.shape[1]) > 0:
-            best = np.pad(best, ((0, 0), (0, missing)), constant_values=-np.inf)
-            best_rows = np.pad(best_rows, ((0, 0), (0, missing)), constant_values=-1)
-        return best, best_rows
+        return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
 
 
 def proposals(k: int, graph: bool) -> int:

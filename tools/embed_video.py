@@ -82,8 +82,9 @@ def embed_video(
     """
     from tristream.fusion.batch import Job, cores
     from tristream.fusion.output import open_output
+    from tristream.fusion.overrides import Overrides
     from tristream.fusion.run import plan, run
-    from tristream.fusion.source import Overrides, find_model
+    from tristream.fusion.source import find_model
     from tristream.fusion.windows import Windows
     from tristream.tools.report import dry_run_of, progress_of, tell
 

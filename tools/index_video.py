@@ -10,7 +10,7 @@ from tristream.tools.options import Debug, check_picture
 from tristream.tools.shell import run_command, say
 
 if TYPE_CHECKING:  # its libraries would slow --help down
-    from tristream.search.update import Update
+    from tristream.search.writer import Update
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -52,17 +52,17 @@ def index_video(
     from tristream.search.index import VideoIndex
     from tristream.search.map import write_map
     from tristream.search.update import update_index
-    from tristream.tools.search_report import progress_of
+    from tristream.tools.progress import counting_bar
 
     check_picture(map, "--map", (".html",))
     memory_bytes = None if memory is None else round(memory * 1e9)
-    with progress_of("vectors") as progress:
+    with counting_bar("vectors") as progress:
         update = update_index(
             table, output, kind=kind, memory_bytes=memory_bytes, overwrite=overwrite, progress=progress
         )
     _tell(update, output)
     if map is not None:
-        with progress_of("thumbnails") as progress:
+        with counting_bar("thumbnails") as progress:
             written = write_map(VideoIndex(output), map, colour=colour, projection=projection, progress=progress)
         say(f"{written.points:,} of {written.videos:,} videos by {written.projection} -> {map}")
     return 0
@@ -81,7 +81,7 @@ def _tell(update: "Update", output: Path) -> None:
     say(f"{update.rows:,} rows: {', '.join(parts)} -> {output}")
     for record in update.segments:
         streams = "+".join(record.streams)
-        found = "exact" if record.kind == "flat" else f"{record.recall:.3f} of the ten nearest found"
+        found = "exact" if record.kind == "flat" else f"recall@10 {record.recall:.3f}"
         say(f"  {record.live:,} {record.level}s with {streams}: {record.kind}, {found}")
 
 

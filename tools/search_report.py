@@ -1,44 +1,18 @@
-"""How indexing and searching are shown: progress, and hits as a table or JSON Lines."""
+"""How what was searched for is shown: hits, or groups of duplicates, as a table or JSON Lines."""
 
 import json
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from tristream.search.duplicates import Group
 from tristream.search.hits import Moment, clock
-from tristream.search.kinds import Progress as OnProgress
 from tristream.tools.shell import say
-
-
-@contextmanager
-def progress_of(what: str) -> Iterator[OnProgress]:
-    """A progress bar on standard error, where that is a terminal, that counts what is named."""
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        tasks: dict[int, Any] = {}
-
-        def show(done: int, total: int) -> None:
-            if total not in tasks:
-                tasks[total] = progress.add_task("", total=total)
-            progress.update(tasks[total], completed=done)
-
-        yield show
 
 
 def plain(rank: int, moment: Moment) -> dict[str, Any]:

@@ -17,8 +17,14 @@ if TYPE_CHECKING:  # its libraries would slow --help down
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
+# What one of the two ways to search does not heed is refused, where it is given.
+ONLY_WITH_A_QUERY = ("k", "level", "filter", "exclude_self", "unique", "sheet", "model")
+ONLY_WITH_DUPLICATES = ("threshold",)
+
+
 @app.command()
 def search_video(
+    context: typer.Context,
     index: Annotated[Path, typer.Argument(metavar="INDEX", help="The folder of an index that index-video made.")],
     query: Annotated[
         str | None,
@@ -89,20 +95,26 @@ def search_video(
     from tristream.search.sheet import write_sheet
     from tristream.search.similarity import checked_weights, parse_weights
     from tristream.streams.errors import UsageError
+    from tristream.tools.progress import counting_bar
     from tristream.tools.query_embedding import QueryEmbedder
-    from tristream.tools.search_report import progress_of, show, show_groups
+    from tristream.tools.search_report import show, show_groups
 
     if format is None:
         format = "table" if sys.stdout.isatty() else "jsonl"
     if duplicates == (query is not None):
         raise UsageError("give a QUERY, or --duplicates without one")
+    for name in ONLY_WITH_A_QUERY if duplicates else ONLY_WITH_DUPLICATES:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            where = "for a QUERY, not for --duplicates" if duplicates else "for --duplicates"
+            raise UsageError(f"--{name.replace('_', '-')} is {where}")
     check_picture(sheet, "--sheet", (".html", ".png"))
     asked = None if query is None else parse_query(query)
     filters = [parse_filter(text) for text in filter or ()]
     opened = VideoIndex(index)
     weight_of = None if weights is None else checked_weights(parse_weights(weights), tuple(opened.dims))
     if asked is None:
-        with progress_of("videos") as progress:
+        with counting_bar("videos") as progress:
             groups = find_duplicates(opened, threshold, weight_of, progress)
         show_groups(groups, format)
         return 0
@@ -117,10 +129,10 @@ def search_video(
         exclude_self=exclude_self,
         unique=unique,
     )
-    show(moments, tuple(opened.dims), format)
-    if sheet is not None:
+    if sheet is not None:  # first: whoever reads standard output may leave before the end, as `head` does
         write_sheet(sheet, searched, moments, tuple(opened.dims), _note(weights, filters))
         say(f"-> {sheet}")
+    show(moments, tuple(opened.dims), format)
     if not moments:
         say("nothing found: no row is left by the filters")
     return 0

@@ -134,7 +134,7 @@ def train_video(
 
     prepare_to_train()
     from tristream.fusion.batch import cores
-    from tristream.fusion.source import Overrides
+    from tristream.fusion.overrides import Overrides
     from tristream.tools.training_report import say_notes, training_report
     from tristream.training.cache import DEFAULT_CACHE
     from tristream.training.datasets import read_dataset

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tristream.streams.errors import UsageError
+from tristream.tools.progress import counting_bar
 from tristream.tools.shell import say
 from tristream.training import loop
 from tristream.training.datasets import Dataset
@@ -73,18 +74,10 @@ class TerminalReport(Report):
     def files(self, what: str, total: int) -> Iterator[Callable[[int, int], None]]:
         """How many files are done."""
         _ = self._writer  # a folder that cannot be written is told before the first hour, not after
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left:"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-            task = progress.add_task(what, total=total)
-            began = time.monotonic()
-            yield lambda done, of: progress.update(task, completed=done, total=of)
+        began = time.monotonic()
+        with counting_bar(what) as show:
+            show(0, total)
+            yield show
         if not sys.stderr.isatty():
             say(f"{what}: {total} files in {time.monotonic() - began:.0f} s")
 

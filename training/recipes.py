@@ -91,7 +91,7 @@ class Recipe:
 # hundreds in the first updates and no ReLU of the wide full6 comes back; 1e-4 learns. It has no batch size of its own
 # for it: 32 as for the RNNs. How many stacks a clip gives in an epoch is not said either; Simonyan & Zisserman 2014
 # draw one a clip at random, which for small data sets makes epochs of a few batches, so four are drawn.
-_FROM_SCRATCH = FitConfig(OptimiserConfig("adam", 1e-4), epochs=24, reduce_after=3, stop_after=6)
+_FROM_SCRATCH = FitConfig(OptimiserConfig("adam", 1e-4), epochs=20, reduce_after=3, stop_after=6)
 TKACHENKO_RECIPE = Recipe(
     "tkachenko2018",
     TKACHENKO2018,

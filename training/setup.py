@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tristream.fusion.source import ModelSource, Overrides, find_model
+from tristream.fusion.overrides import Overrides
+from tristream.fusion.source import ModelSource, find_model
 from tristream.streams.errors import UsageError
 from tristream.training.datasets import check_trainable
 from tristream.training.examples import Example

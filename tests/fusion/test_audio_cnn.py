@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 import tristream
 from tristream.fusion.assemble import build_parts
 from tristream.fusion.config import POCKET, TKACHENKO2018
+from tristream.fusion.overrides import Overrides
 from tristream.fusion.plan import step_plan
-from tristream.fusion.source import Overrides, find_model
+from tristream.fusion.source import find_model
 from tristream.fusion.windows import Windows
 from tristream.streams.audio import SmallAudioCNN
 from tristream.streams.config import AudioCNNName

@@ -13,7 +13,8 @@ import tristream
 from tristream.fusion.assemble import build_parts
 from tristream.fusion.config import CONVLSTM2024, COREHAR2020, KONAKALLA, LRCN2024, OROZCO2021, ModelConfig
 from tristream.fusion.model import Model
-from tristream.fusion.source import RECIPES, Overrides, find_model, parts_of
+from tristream.fusion.overrides import Overrides
+from tristream.fusion.source import RECIPES, find_model, parts_of
 from tristream.streams.config import STREAM_NAMES, from_json, to_json
 from tristream.streams.encoder import build_encoder
 from tristream.streams.errors import ModelError, UsageError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from tristream.fusion.blocks import blocks_of
+from tristream.fusion.embedding import slices_of
 from tristream.fusion.late_fusion import LateFusion
 from tristream.fusion.softmax_fusion import SoftmaxFusion
 
@@ -27,7 +27,7 @@ def test_it_is_a_scikit_learn_classifier(estimator: LateFusion, check: Any) -> N
 def test_it_is_the_mean_of_each_streams_own_softmax(classes: int) -> None:
     clips = made_clips(200, classes, silent=0.0)
     fusion = LateFusion(dims=DIMS, calibration_folds=0).fit(clips.X, clips.y)
-    parts = [clips.X[:, block] for block in blocks_of(DIMS)]
+    parts = [clips.X[:, block] for block in slices_of(DIMS).values()]
     alone = [SoftmaxFusion(calibration_folds=0).fit(part, clips.y).predict_proba(part) for part in parts]
     np.testing.assert_allclose(fusion.predict_proba(clips.X), np.mean(alone, axis=0), atol=1e-9)
 

@@ -14,7 +14,8 @@ import torch
 import tristream
 from tristream.fusion.assemble import build_parts
 from tristream.fusion.model import Model
-from tristream.fusion.source import Overrides, find_model
+from tristream.fusion.overrides import Overrides
+from tristream.fusion.source import find_model
 from tristream.streams.config import StreamName
 
 MakeVideo = Callable[..., Path]

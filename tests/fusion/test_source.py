@@ -9,7 +9,8 @@ import pytest
 
 from tristream.fusion.config import POCKET, TKACHENKO2018, ModelConfig
 from tristream.fusion.folder import read_manifest
-from tristream.fusion.source import SHIPPED, Overrides, find_model
+from tristream.fusion.overrides import Overrides
+from tristream.fusion.source import SHIPPED, find_model
 from tristream.streams.config import STREAM_NAMES
 from tristream.streams.errors import ModelError, UsageError
 

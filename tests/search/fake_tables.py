@@ -88,14 +88,28 @@ def some_videos(count: int, clips: int = 3, silent: int = 3, first: int = 0) -> 
     return made
 
 
-def score_of(a: Vector, b: Vector, weights: Mapping[str, float], dims: Mapping[str, int] = DIMS) -> float:
-    """The weighted mean cosine over the streams that both have; NaN where none counts."""
+def centre_of(videos: Iterable[VideoEmbedding], dims: Mapping[str, int] = DIMS) -> Vector:
+    """What the unit vectors of all rows of a table have in common (D,): their mean with 32 of zero among them."""
+    rows = [row.vector.astype(np.float64) for each in videos for row in (each, *each.clips)]
+    ends = np.cumsum(list(dims.values()))
+    parts = []
+    for block in np.split(np.array(rows), ends[:-1], axis=1):
+        lengths = np.linalg.norm(block, axis=1)
+        parts.append((block[lengths > 0] / lengths[lengths > 0, None]).sum(axis=0) / ((lengths > 0).sum() + 32))
+    return np.concatenate(parts)
+
+
+def score_of(
+    a: Vector, b: Vector, weights: Mapping[str, float], centre: Vector, dims: Mapping[str, int] = DIMS
+) -> float:
+    """The weighted mean cosine, less the centre, over the streams that both have; NaN where none counts."""
     total = mass = 0.0
     begin = 0
     for stream, size in dims.items():
         left, right = (vector[begin : begin + size].astype(np.float64) for vector in (a, b))
-        begin += size
         if left.any() and right.any() and weights[stream]:
+            left, right = (vector / np.linalg.norm(vector) - centre[begin : begin + size] for vector in (left, right))
             total += weights[stream] * float(left @ right / np.linalg.norm(left) / np.linalg.norm(right))
             mass += weights[stream]
+        begin += size
     return total / mass if mass else float("nan")

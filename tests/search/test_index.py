@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.append(str(Path(__file__).parent))
-from fake_tables import DIMS, MODEL_ID, put, score_of, some_videos, vector_of, video
+from fake_tables import DIMS, MODEL_ID, centre_of, put, score_of, some_videos, vector_of, video
 
 from tristream.fusion.embedding import VideoEmbedding
 from tristream.search.filters import parse_filter
@@ -23,6 +23,7 @@ ALIKE = dict.fromkeys(DIMS, 1.0)
 
 # Some with sound and some without, and one of sound alone.
 VIDEOS = [*some_videos(30, clips=4), video("/videos/radio.mp3", [vector_of(77, ("audio",))])]
+CENTRE = centre_of(VIDEOS)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def ranking(seed: int, streams: tuple[str, ...], weights: dict[str, float]) -> l
     """Every clip that can be compared, as path@start, the best first."""
     vector = vector_of(seed, streams)
     scored = [
-        (-score_of(vector, clip.vector, weights), each.path, clip.start_seconds)
+        (-score_of(vector, clip.vector, weights, CENTRE), each.path, clip.start_seconds)
         for each in VIDEOS
         for clip in each.clips
     ]
@@ -80,7 +81,7 @@ def test_the_score_is_the_sum_of_its_parts_and_a_mean_of_cosines(index: VideoInd
         assert ("audio" in moment.parts) == moment.row["has_audio"]
 
 
-def test_a_clip_without_sound_is_neither_punished_nor_favoured(tmp_path: Path) -> None:
+def test_a_clip_scores_as_itself_without_its_sound(tmp_path: Path) -> None:
     loud = vector_of(1)
     silent = loud.copy()
     silent[10:] = 0
@@ -122,7 +123,7 @@ def test_as_many_as_asked_for_are_found_though_windows_are_merged(index: VideoIn
 
 def test_videos_are_searched_apart_from_clips(index: VideoIndex) -> None:
     vector = vector_of(5)
-    expected = sorted((-score_of(vector, each.vector, ALIKE), each.path) for each in VIDEOS)
+    expected = sorted((-score_of(vector, each.vector, ALIKE, CENTRE), each.path) for each in VIDEOS)
     moments = index.search(query(5), 50, level="video")
     assert [moment.path for moment in moments] == [path for _, path in expected]
     assert {moment.row["level"] for moment in moments} == {"video"}

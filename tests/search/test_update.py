@@ -1,7 +1,6 @@
-"""An index follows its table: rows come, change and go; damage and kills lose nothing."""
+"""An index follows its table: rows come, change and go; damage loses nothing."""
 
 import json
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -13,34 +12,16 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))
 from fake_tables import DIMS, MODEL_ID, WINDOWS, put, some_videos, vector_of, video
-from updates import update_and_die
+from updates import QUERIES, fresh, results, zero_centre
 
 from tristream.fusion.embedding import VideoEmbedding
 from tristream.fusion.lock import lock_folder
 from tristream.fusion.parts import parts_of
-from tristream.search import update as update_module
 from tristream.search.index import VideoIndex
 from tristream.search.query import Query
-from tristream.search.update import Update, update_index
+from tristream.search.update import update_index
+from tristream.search.writer import Update
 from tristream.streams.errors import SearchError, TableError, UsageError
-
-QUERIES = [Query.of_vector(vector_of(seed), DIMS, MODEL_ID) for seed in range(5)]
-
-
-def results(folder: Path) -> list[list[tuple[str, float, str, float]]]:
-    """What searches in an index find, all of it."""
-    index = VideoIndex(folder)
-    return [
-        [(hit.path, hit.start_seconds, hit.row["level"], hit.score) for hit in index.search(query, 10_000, level=level)]
-        for query in QUERIES
-        for level in ("clip", "video")
-    ]
-
-
-def fresh(table: Path, folder: Path) -> list[list[tuple[str, float, str, float]]]:
-    """What searches find in an index made at once."""
-    update_index(table, folder)
-    return results(folder)
 
 
 @pytest.fixture
@@ -51,6 +32,12 @@ def table(tmp_path: Path) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "index"
+
+
+@pytest.fixture(autouse=True)
+def still_centre(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A centre that does not move: that of so small a table moves with each row, and then all is written anew."""
+    monkeypatch.setattr("tristream.search.writer.find_centre", zero_centre)
 
 
 def changed(update: Update) -> tuple[int, int]:
@@ -272,43 +259,6 @@ def test_a_manifest_that_names_what_is_outside_is_refused(table: Path, folder: P
 
 
 @pytest.mark.slow
-def test_killed_anywhere_and_begun_again_finds_the_same(tmp_path: Path) -> None:
-    """50 kills, spread over all that an update does to the disk; each is followed by a search and another update."""
-    context = multiprocessing.get_context("forkserver")  # OpenMP's threads do not survive a fork
-    context.set_forkserver_preload(["tristream.search.update"])
-    table = put(tmp_path / "table", [video("/long.avi", [vector_of(seed) for seed in range(1100)]), *some_videos(6)])
-    start = tmp_path / "start"
-    update_index(table, start, kind="hnsw")
-    put(table, [video("/videos/004.avi", [vector_of(5000)])], contents={"/videos/004.avi": "d" * 64})
-    put(table, [VideoEmbedding("/videos/002.avi", MODEL_ID, error="damaged")], contents={"/videos/002.avi": "e" * 64})
-    put(table, some_videos(8, first=20))
-    before, after = results(start), fresh(table, tmp_path / "fresh")
-    assert before != after
-    counted = tmp_path / "counted"
-    shutil.copytree(start, counted)
-    process = context.Process(target=update_and_die, args=(str(table), str(counted), -1, "hnsw"))
-    process.start()
-    process.join()
-    calls = int((tmp_path / "calls").read_text())
-    assert calls >= 25
-    for begun in (True, False):  # an update, and an index made from nothing
-        for call in np.linspace(0, calls - 1, 25).round().astype(int).tolist():
-            folder = tmp_path / f"killed-{begun}-{call}"
-            if begun:
-                shutil.copytree(start, folder)
-            process = context.Process(target=update_and_die, args=(str(table), str(folder), call, "hnsw"))
-            process.start()
-            process.join()
-            if begun:
-                assert process.exitcode == -9
-                assert results(folder) in (before, after)
-            update_index(table, folder, kind="hnsw")
-            assert results(folder) == after
-            named = {name for name, _ in VideoIndex(folder).manifest.files()}
-            assert {path.name for path in folder.iterdir()} == {"index.json", *named}
-
-
-@pytest.mark.slow
 def test_two_readers_beside_a_writer_see_it_before_or_after(table: Path, folder: Path) -> None:
     update_index(table, folder)
     code = (
@@ -333,7 +283,10 @@ def test_two_readers_beside_a_writer_see_it_before_or_after(table: Path, folder:
     (folder.parent / "stop").touch()
     outs = [reader.communicate(timeout=60)[0] for reader in readers]
     assert [reader.returncode for reader in readers] == [0, 0]
-    assert all({int(count) for count in out.split()} <= counts for out in outs)
+    for out in outs:
+        seen = {int(count) for count in out.split()}
+        assert seen <= counts
+        assert len(seen) > 1, "it has not seen the index change"
 
 
 def test_a_full_disk_is_told_and_what_was_there_is_whole(table: Path, folder: Path) -> None:
@@ -355,10 +308,6 @@ def test_a_full_disk_is_told_and_what_was_there_is_whole(table: Path, folder: Pa
     assert "cannot write to the index" in done.stdout
     assert results(folder) == before
     assert update_index(table, folder).added == 3001
-
-
-def test_an_update_is_bounded_in_memory_by_its_batches() -> None:
-    assert update_module.WRITE_ROWS * 4 * 3072 < 256 << 20  # the largest embedding
 
 
 def test_windows_are_kept(table: Path, folder: Path) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tristream.search.kinds import Built, Kind, build, choose_kind, hnsw_bytes
+from tristream.search.kinds import Built, build, choose_kind, hnsw_bytes
+from tristream.search.manifest import Kind
 from tristream.search.similarity import unit
 from tristream.search.vectors import ApproximateIndex, ExactIndex, read_faiss
 from tristream.streams.errors import UsageError
@@ -31,10 +32,10 @@ def queries(vectors: Vectors) -> Vectors:
 
 
 @pytest.fixture(scope="module", params=["hnsw", "ivfpq"])
-def built(request: pytest.FixtureRequest, vectors: Vectors, queries: Vectors) -> tuple[Kind, Built]:
+def built(request: pytest.FixtureRequest, vectors: Vectors) -> tuple[Kind, Built]:
     kind: Kind = request.param
     told: list[tuple[int, int]] = []
-    made = build(kind, vectors, queries, lambda done, total: told.append((done, total)))
+    made = build(kind, vectors, [slice(0, WIDTH)], lambda done, total: told.append((done, total)))
     assert told[-1] == (ROWS, ROWS)
     return kind, made
 
@@ -76,7 +77,7 @@ def test_approximate_finds_as_many_as_it_says(built: tuple[Kind, Built], vectors
     _, made = built
     assert made.recall >= 0.95
     scores, rows = ApproximateIndex(made.index, vectors, made.effort).search(queries, K)
-    assert recall_of(rows, best(vectors, queries)) == pytest.approx(made.recall, abs=1e-9)
+    assert recall_of(rows, best(vectors, queries)) == pytest.approx(made.recall, abs=0.03)  # measured with others
     for query, own, score in zip(queries, rows, scores, strict=True):  # scored by the vectors, not by their codes
         np.testing.assert_allclose(score, vectors[own] @ query, atol=1e-6)
         assert (np.diff(score) <= 0).all()
@@ -104,14 +105,22 @@ def test_approximate_is_read_back_from_a_file(
 
 
 def test_more_may_be_asked_for_than_there_are(built: tuple[Kind, Built], vectors: Vectors, queries: Vectors) -> None:
-    kind, _ = built
-    few = vectors[:2000]
-    if kind == "hnsw":
-        made = build(kind, few, queries, lambda done, total: None)
-        scores, rows = ApproximateIndex(made.index, few, made.effort).search(queries[:1], 2100)
-        assert rows.shape == scores.shape == (1, 2100)
-        assert (rows[0, 2000:] == -1).all()
-        assert (rows[0, :1900] >= 0).all()
+    _, made = built
+    scores, rows = ApproximateIndex(made.index, vectors, made.effort).search(queries[:1], ROWS + 100)
+    assert rows.shape == scores.shape == (1, ROWS + 100)
+    assert sorted(rows[0, :ROWS]) == list(range(ROWS))
+    assert (rows[0, ROWS:] == -1).all()
+
+
+@pytest.mark.parametrize("k", [300, 900])
+def test_as_many_as_asked_for_are_found(built: tuple[Kind, Built], vectors: Vectors, queries: Vectors, k: int) -> None:
+    _, made = built
+    allowed = np.random.default_rng(3).random(ROWS) < 0.5
+    for mask in (None, allowed):
+        _, rows = ApproximateIndex(made.index, vectors, made.effort).search(queries, k, mask)
+        assert rows.shape == (len(queries), k)
+        assert all(len(np.unique(own)) == k and own.min() >= 0 for own in rows)
+        assert mask is None or mask[rows].all()
 
 
 def test_kinds_are_chosen_by_number_and_memory() -> None:

@@ -1,18 +1,54 @@
-"""Processes that bring an index in line with its table, until they are killed."""
+"""What searches in an index find, and processes that bring one in line with its table until they are killed."""
 
 import os
 import signal
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.append(str(Path(__file__).parent))
+from fake_tables import DIMS, MODEL_ID, vector_of
+
+from tristream.search import writer
+from tristream.search.index import VideoIndex
+from tristream.search.query import Query
+from tristream.search.similarity import Dims
 from tristream.search.update import update_index
 
-STOPPABLE = ("write_table", "replace", "fsync", "unlink")
+QUERIES = [Query.of_vector(vector_of(seed), DIMS, MODEL_ID) for seed in range(5)]
+Results = list[list[tuple[str, float, str, float]]]
 
 
-def update_and_die(table: str, folder: str, calls: int, kind: str) -> None:
+def results(folder: Path) -> Results:
+    """What searches in an index find, all of it."""
+    index = VideoIndex(folder)
+    return [
+        [(hit.path, hit.start_seconds, hit.row["level"], hit.score) for hit in index.search(query, 10_000, level=level)]
+        for query in QUERIES
+        for level in ("clip", "video")
+    ]
+
+
+def fresh(table: Path, folder: Path) -> Results:
+    """What searches find in an index made at once."""
+    update_index(table, folder)
+    return results(folder)
+
+
+def zero_centre(batches: Iterable[NDArray[np.float32]], dims: Dims) -> dict[str, NDArray[np.float64]]:
+    """In place of `find_centre`."""
+    return {stream: np.zeros(size) for stream, size in dims.items()}
+
+
+def update_and_die(table: str, folder: str, calls: int, kind: str, still: bool) -> None:
     """Update an index and be killed before the n-th thing it does to the disk, counted from 0."""
     import pyarrow as pa
 
+    if still:
+        writer.find_centre = zero_centre
     done = {"calls": 0}
 
     def deadly(function):  # type: ignore[no-untyped-def]
@@ -28,8 +64,7 @@ def update_and_die(table: str, folder: str, calls: int, kind: str) -> None:
     Path.replace = deadly(Path.replace)  # type: ignore[method-assign]
     Path.unlink = deadly(Path.unlink)  # type: ignore[method-assign]
     Path.open = deadly(Path.open)  # type: ignore[method-assign]
-    new_file = pa.ipc.new_file
-    pa.ipc.new_file = deadly(new_file)
+    pa.ipc.new_file = deadly(pa.ipc.new_file)
     update_index(Path(table), Path(folder), kind=kind)
     (Path(folder).parent / "calls").write_text(str(done["calls"]))
 

@@ -1,5 +1,6 @@
 """`index-video` and `search-video` as their user meets them: from a folder of videos to moments, and wrong inputs."""
 
+import inspect
 import json
 import shutil
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from tristream.fusion.parts import read_rows
+from tristream.search.duplicates import THRESHOLD
 from tristream.tools import embed_video, index_video, search_video
 from tristream.tools.shell import run_command
 
@@ -160,6 +162,9 @@ def test_a_sheet_and_a_map_are_written(index: Path, table: Path, videos: Path, t
         (["INDEX", "red.avi", "--k", "0"], "Invalid value for '-k' / '--k'"),
         (["nowhere", "red.avi"], "nowhere is no search index: it has no index.json; index-video TABLE -o nowhere"),
         (["INDEX", "red.avi@0-1", "--model", "nowhere"], "no model 'nowhere'"),
+        (["INDEX", "--duplicates", "--filter", "*/cam1/*"], "--filter is for a QUERY, not for --duplicates"),
+        (["INDEX", "--duplicates", "--exclude-self"], "--exclude-self is for a QUERY, not for --duplicates"),
+        (["INDEX", "red.avi", "--threshold", "0.5"], "--threshold is for --duplicates"),
         (["INDEX", "--duplicates", "--threshold", "3"], "Invalid value for '--threshold'"),
     ],
 )
@@ -224,3 +229,7 @@ def test_wrong_input_to_indexing_is_told_in_one_line(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")
     assert says in error
+
+
+def test_the_threshold_of_duplicates_is_that_of_the_library() -> None:
+    assert inspect.signature(search_video.search_video).parameters["threshold"].default == THRESHOLD

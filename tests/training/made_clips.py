@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tristream.fusion.source import ModelSource, Overrides, Weights, parts_of
+from tristream.fusion.overrides import Overrides
+from tristream.fusion.source import ModelSource, Weights, parts_of
 from tristream.streams.config import RecurrentConfig
 from tristream.training import extraction
 from tristream.training.examples import Example

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tristream.fusion.source import Overrides, find_model
+from tristream.fusion.overrides import Overrides
+from tristream.fusion.source import find_model
 from tristream.streams.audio import build_audio_cnn
 from tristream.streams.config import AudioConfig
 from tristream.streams.errors import ModelError, UsageError

@@ -19,7 +19,8 @@ from safetensors.numpy import load_file, save_file
 from tristream.fusion.classify import ModelClassifier
 from tristream.fusion.folder import read_manifest, sha256_of
 from tristream.fusion.model import open_model
-from tristream.fusion.source import FOLDER_PATTERNS, Overrides, find_model
+from tristream.fusion.overrides import Overrides
+from tristream.fusion.source import FOLDER_PATTERNS, find_model
 from tristream.streams.config import to_json
 from tristream.streams.errors import ModelError, UsageError
 from tristream.training import extraction, train
