@@ -99,7 +99,7 @@ def best_rows(segment: Segment, mask: Mask | None, query: Query, weights: Weight
     values = cosines(query.vectors, segment.vectors[rows], counting)  # (C, S)
     shares = np.array([weights[stream] for stream in counting])
     parts = values * (shares / shares.sum())
-    places = segment.rows.select(["path", "start_seconds", "end_seconds"]).take(rows).to_pylist()
+    places = [segment.row(number, ("path", "start_seconds", "end_seconds")) for number in rows.tolist()]
     return [
         Hit(
             segment,

@@ -4,6 +4,7 @@ query: unit vectors (D_s,) -> centred -> segments: inner products, the best rows
 """
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -167,8 +168,8 @@ def _open(folder: Path) -> tuple[IndexManifest, list[Segment]]:
     manifest = read_manifest(folder)
     while True:
         try:
-            for name, record in manifest.files():
-                check_file(folder, name, record)
+            with ThreadPoolExecutor() as threads:  # hashing leaves the interpreter's lock
+                list(threads.map(lambda file: check_file(folder, *file), manifest.files()))
             return manifest, [Segment(folder, record, manifest.dims) for record in manifest.segments if record.live]
         except SearchError:
             before, manifest = manifest, read_manifest(folder)

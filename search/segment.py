@@ -7,7 +7,9 @@ NAME.deleted.npy  (N,) bool
 """
 
 import os
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -35,7 +37,10 @@ class Segment:
         try:
             self.vectors: Floats32 = np.memmap(folder / record.file(VECTORS), "<f4", "r", shape=(record.rows, width))
             with pa.memory_map(str(folder / record.file(ROWS))) as source:
-                self.rows: pa.Table = pa.ipc.open_file(source).read_all()
+                reader = pa.ipc.open_file(source)
+                self._batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+            self.rows = pa.Table.from_batches(self._batches, reader.schema)
+            self._firsts = [0, *accumulate(batch.num_rows for batch in self._batches)]  # row of each, and the end
             self.live: Mask | None = None
             for ending in record.files:
                 if ending.endswith(DELETED):
@@ -58,10 +63,12 @@ class Segment:
         found: list[int] = numbered.filter(condition)["number"].to_pylist()
         return [number for number in found if self.live is None or self.live[number]]
 
-    def row(self, number: int) -> dict[str, Any]:
-        """What the table says of a row."""
-        row: dict[str, Any] = self.rows.slice(number, 1).to_pylist()[0]
-        return row
+    def row(self, number: int, columns: Sequence[str] | None = None) -> dict[str, Any]:
+        """What the table says of a row, in some columns or all."""
+        # Not by the whole table, whose columns pyarrow would join before it takes a row of them.
+        place = bisect_right(self._firsts, number) - 1
+        batch, row = self._batches[place], number - self._firsts[place]
+        return {name: batch[name][row].as_py() for name in columns or batch.schema.names}
 
     def stream_vectors(self, number: int) -> dict[str, Floats32]:
         """The centred unit vector (D_s,) of each stream of a row."""

@@ -16,13 +16,15 @@ from tristream.fusion.folder import write_atomically
 from tristream.streams.errors import ModelError
 
 Tensors = dict[str, Tensor]
-DUE_SECONDS = 20.0  # how much work a stop may cost at most, beside the epoch it falls into
+# How much work a stop may cost at most, beside the epoch it falls into: so much for each second that writing takes, so
+# that no more than a twentieth of the time goes to it. The motion CNN's 2.4 GB take several.
+DUE_SECONDS = 20.0
 DIGEST = "digest"  # the name of the sha256 in the metadata
 
 
 @dataclass
 class Checkpoint:
-    """The file of one stage; `due_seconds` pass between two times that it is written.
+    """The file of one stage; `due_seconds` (for each second that writing takes) pass between two times of it.
 
     Attributes:
         facts: what the stage depends on; a file of other facts is not gone on from.
@@ -32,6 +34,7 @@ class Checkpoint:
     facts: dict[str, Any] = field(default_factory=dict)
     due_seconds: float = DUE_SECONDS
     _saved_at: float = field(default_factory=time.monotonic)
+    _took_seconds: float = 1.0
 
     def save_if_due(self, tensors: Callable[[], Tensors], state: Callable[[], dict[str, Any]], *, last: bool) -> None:
         """Write the file, where the last time is long ago, or nothing comes after this.
@@ -39,7 +42,8 @@ class Checkpoint:
         Raises:
             ModelError: it cannot be written.
         """
-        if not last and time.monotonic() - self._saved_at < self.due_seconds:
+        began = time.monotonic()
+        if not last and began - self._saved_at < self.due_seconds * self._took_seconds:
             return
         held = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors().items()}
         metadata = {"state": json.dumps(state()), "facts": json.dumps(self.facts, sort_keys=True)}
@@ -50,6 +54,7 @@ class Checkpoint:
         except OSError as error:
             raise ModelError(f"the checkpoint {self.path} cannot be written: {error.strerror or error}") from error
         self._saved_at = time.monotonic()
+        self._took_seconds = max(1.0, self._saved_at - began)
 
     def load(self) -> tuple[Tensors, dict[str, Any]] | None:
         """What was kept, or None where there is nothing, or nothing of these facts.

@@ -55,6 +55,27 @@ def test_it_is_written_when_it_is_due(tmp_path: Path) -> None:
     assert path.exists()
 
 
+def test_one_that_takes_long_to_write_is_written_the_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+
+    def slow_write(path: Path, data: bytes) -> None:
+        now[0] += 9
+        path.write_bytes(data)
+
+    monkeypatch.setattr("tristream.training.checkpoint.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tristream.training.checkpoint.write_atomically", slow_write)
+    path, written = tmp_path / "a", 0
+    checkpoint = Checkpoint(path, due_seconds=20, _saved_at=0.0)
+    for _ in range(100):  # epochs of 10 s
+        now[0] += 10
+        checkpoint.save_if_due(tensors, lambda: STATE, last=False)
+        written += path.exists()
+        path.unlink(missing_ok=True)
+    assert written == 1 + (1000 - 20) // (20 * 9)
+
+
 def test_a_changed_byte_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.checkpoint"
     kept(path, seed=0)
