@@ -40,9 +40,9 @@ from tristream.training.splits import train_and_test
 COPY_FPS, COPY_SIZE, COPY_CRF = 15, (256, 192), 28
 JOINED_FPS, JOINED_SIZE = 25, (320, 240)
 SAMPLE_RATE_HZ = 44_100
-THRESHOLDS = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99)
+THRESHOLDS = (0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 JOINED_SECONDS, MOMENT_SECONDS = 180, 5.0
-JOINED, MOMENTS = 3, 20  # videos, and moments cut out of each
+JOINED, MOMENTS = 2, 30  # videos, and moments cut out of each
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def spectrum_of(vectors: Floats, paths: Sequence[str], width: int) -> Spectrum:
 def _deviations(differences: Floats, width: int) -> Floats:
     """The deviations (width,) along the principal axes; past what the rows can tell, by the power law of the last."""
     values = np.linalg.svd(differences, compute_uv=False) / np.sqrt(len(differences))
-    known = min(len(values), max(8, len(differences) // 3))  # the last are too small, as rows are too few
+    known = min(len(values), width, max(8, len(differences) // 3))  # the last are too small, as rows are too few
     ranks = np.arange(1, width + 1)
     fitted = slice(known // 2, known)
     slope, offset = np.polyfit(np.log(ranks[:known][fitted]), np.log(values[:known][fitted]), 1)

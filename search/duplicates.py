@@ -17,7 +17,7 @@ from tristream.search.segment import Segment
 from tristream.search.similarity import Weights, checked_weights
 from tristream.streams.errors import SearchError, UsageError
 
-THRESHOLD = 0.98
+THRESHOLD = 0.85
 NEIGHBOURS = 32  # of each video; a larger group holds together all the same, by those that its videos share
 QUERIES = 256  # videos at a time
 ROUNDING = 1e-6  # of scores in float32

@@ -5,6 +5,7 @@ query: centred unit vectors (D_s,), weights -> inner products -> rows (C,) -> co
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,28 +18,6 @@ from tristream.search.similarity import Weights, cosines
 from tristream.search.vectors import Mask
 
 SPARE = 8  # rows beyond those asked for, of which the best are taken by cosines in float64
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A hit: a span of a video, and why.
-
-    Attributes:
-        score: the weighted mean cosine over the streams that it and the query have, from -1 to 1; 0 is unrelated.
-        parts: each of these streams' share of the score; they add up to it.
-        cosines: of each of them.
-        merged: windows of this video that overlap this one and score less, left out for it.
-        row: what the table says of it.
-    """
-
-    path: str
-    start_seconds: float
-    end_seconds: float
-    score: float
-    parts: Mapping[str, float]
-    cosines: Mapping[str, float]
-    merged: int
-    row: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +45,25 @@ class Hit:
             and self.start_seconds < other.end_seconds
             and other.start_seconds < self.end_seconds
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Moment(Hit):
+    """What is found: a span of a video, and why.
+
+    Attributes:
+        score: the weighted mean cosine over the streams that it and the query have, from -1 to 1; 0 is unrelated.
+        parts: each of these streams' share of the score; they add up to it.
+        cosines: of each of them.
+        merged: windows of this video that overlap this one and score less, left out for it.
+    """
+
+    merged: int = 0
+
+    @cached_property
+    def row(self) -> Mapping[str, Any]:
+        """What the table says of it."""
+        return self.segment.row(self.number)
 
 
 def mask_of(segment: Segment, filters: Sequence[Filter], excluded: Query | None) -> Mask | None:
@@ -99,18 +97,12 @@ def best_rows(segment: Segment, mask: Mask | None, query: Query, weights: Weight
     values = cosines(query.vectors, segment.vectors[rows], counting)  # (C, S)
     shares = np.array([weights[stream] for stream in counting])
     parts = values * (shares / shares.sum())
-    places = [segment.row(number, ("path", "start_seconds", "end_seconds")) for number in rows.tolist()]
-    return [
-        Hit(
-            segment,
-            number,
-            sum(part),
-            dict(zip(counting, part, strict=True)),
-            dict(zip(counting, value, strict=True)),
-            **at,
-        )
-        for number, part, value, at in zip(rows.tolist(), parts.tolist(), values.tolist(), places, strict=True)
-    ]
+    hits = []
+    for number, part, value in zip(rows.tolist(), parts.tolist(), values.tolist(), strict=True):
+        path, begin, end = segment.span(number)
+        parts_of, cosines_of = dict(zip(counting, part, strict=True)), dict(zip(counting, value, strict=True))
+        hits.append(Hit(segment, number, sum(part), parts_of, cosines_of, path, begin, end))
+    return hits
 
 
 def merged(hits: Sequence[Hit], unique: bool) -> list[tuple[Hit, int]]:
@@ -126,12 +118,6 @@ def merged(hits: Sequence[Hit], unique: bool) -> list[tuple[Hit, int]]:
         else:
             kept[over] = kept[over][0], kept[over][1] + 1
     return kept
-
-
-def moment_of(hit: Hit, others: int) -> Moment:
-    """The moment that a hit is, which stands for so many others."""
-    row = hit.segment.row(hit.number)
-    return Moment(hit.path, hit.start_seconds, hit.end_seconds, hit.score, hit.parts, hit.cosines, others, row)
 
 
 def clock(seconds: float) -> str:

@@ -12,13 +12,13 @@ from typing import Literal
 
 import pyarrow.compute as pc
 
-from tristream.search.centre import Centre, centred, uncentred
+from tristream.search.centre import Centre, uncentred
 from tristream.search.filters import Filter
-from tristream.search.hits import Moment, best_rows, mask_of, merged, moment_of
+from tristream.search.hits import Moment, best_rows, mask_of, merged
 from tristream.search.manifest import IndexManifest, check_file, read_manifest
 from tristream.search.query import Query
 from tristream.search.segment import Segment
-from tristream.search.similarity import Weights, checked_weights
+from tristream.search.similarity import Weights, checked_weights, unit
 from tristream.streams.errors import SearchError, UsageError
 
 Level = Literal["clip", "video"]
@@ -80,7 +80,7 @@ class VideoIndex:
 
     def centred(self, query: Query) -> Query:
         """The query as its vectors are compared with those of the index."""
-        vectors = {stream: centred(vector[None], self.centre[stream])[0] for stream, vector in query.vectors.items()}
+        vectors = {stream: unit(vector[None] - self.centre[stream])[0] for stream, vector in query.vectors.items()}
         return replace(query, vectors=vectors)
 
     def search(
@@ -130,7 +130,7 @@ class VideoIndex:
             hits = sorted(hits, key=lambda hit: hit.order)[:count]
             kept = merged(hits, unique) if merge or unique else [(hit, 0) for hit in hits]
             if len(kept) >= k or count == rows:
-                return [moment_of(hit, others) for hit, others in kept[:k]]
+                return [Moment(**vars(hit), merged=others) for hit, others in kept[:k]]
             count *= 4
 
     @property

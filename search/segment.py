@@ -8,7 +8,7 @@ NAME.deleted.npy  (N,) bool
 
 import os
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
@@ -35,12 +35,17 @@ class Segment:
         self.blocks = slices_of(dims, record.streams)
         width = sum(dims[stream] for stream in record.streams)
         try:
-            self.vectors: Floats32 = np.memmap(folder / record.file(VECTORS), "<f4", "r", shape=(record.rows, width))
+            mapped = np.memmap(folder / record.file(VECTORS), "<f4", "r", shape=(record.rows, width))
+            self.vectors: Floats32 = mapped.view(np.ndarray)  # whose rows are read with less ado
             with pa.memory_map(str(folder / record.file(ROWS))) as source:
                 reader = pa.ipc.open_file(source)
                 self._batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
             self.rows = pa.Table.from_batches(self._batches, reader.schema)
             self._firsts = [0, *accumulate(batch.num_rows for batch in self._batches)]  # row of each, and the end
+            self._spans = [  # (B, 2) of each
+                np.stack([batch[name].to_numpy() for name in ("start_seconds", "end_seconds")], axis=1)
+                for batch in self._batches
+            ]
             self.live: Mask | None = None
             for ending in record.files:
                 if ending.endswith(DELETED):
@@ -63,12 +68,20 @@ class Segment:
         found: list[int] = numbered.filter(condition)["number"].to_pylist()
         return [number for number in found if self.live is None or self.live[number]]
 
-    def row(self, number: int, columns: Sequence[str] | None = None) -> dict[str, Any]:
-        """What the table says of a row, in some columns or all."""
-        # Not by the whole table, whose columns pyarrow would join before it takes a row of them.
-        place = bisect_right(self._firsts, number) - 1
-        batch, row = self._batches[place], number - self._firsts[place]
-        return {name: batch[name][row].as_py() for name in columns or batch.schema.names}
+    def row(self, number: int) -> dict[str, Any]:
+        """What the table says of a row."""
+        batch, row = self._place(number)
+        return {name: self._batches[batch][name][row].as_py() for name in self.rows.column_names}
+
+    def span(self, number: int) -> tuple[str, float, float]:
+        """The path, start and end of a row."""
+        batch, row = self._place(number)
+        return self._batches[batch]["path"][row].as_py(), *self._spans[batch][row].tolist()
+
+    def _place(self, number: int) -> tuple[int, int]:
+        """The batch that a row is in, and its number there: pyarrow would join batches to take a row of the table."""
+        batch = bisect_right(self._firsts, number) - 1
+        return batch, number - self._firsts[batch]
 
     def stream_vectors(self, number: int) -> dict[str, Floats32]:
         """The centred unit vector (D_s,) of each stream of a row."""

@@ -21,8 +21,10 @@ Weights = Mapping[str, float]
 
 def unit(vectors: NDArray[Any]) -> Floats32:
     """Vectors (N, D_s) scaled to length 1; one of zeros stays as it is."""
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    scaled: Floats32 = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+    wide = vectors.astype(np.float64)
+    norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))
+    norms[norms == 0] = 1
+    scaled: Floats32 = (wide / norms[:, None]).astype(np.float32)
     return scaled
 
 

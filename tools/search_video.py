@@ -65,7 +65,7 @@ def search_video(
     ] = False,
     threshold: Annotated[
         float, typer.Option(min=-1, max=1, help="The score from which --duplicates takes two videos for the same.")
-    ] = 0.98,
+    ] = 0.85,
     sheet: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write a contact sheet, too: FILE.html or FILE.png.", show_default=False),
