@@ -8,9 +8,11 @@ search looks into few. Each of the steps ends with a manifest that is whole, so 
 more than the step it was in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -82,7 +84,9 @@ class Writer:
             kind=kind,
         )
         before = self._before(overwrite) or self.manifest
-        segments = tuple(segment for segment in before.segments if self._is_whole(segment))
+        with ThreadPoolExecutor() as threads:  # hashing leaves the interpreter's lock
+            whole = list(threads.map(self._is_whole, before.segments))
+        segments = tuple(compress(before.segments, whole))
         centre, rows = before.centre, before.centre_rows
         if about["rows"] <= SMALL_ROWS or about["rows"] >= GROWTH * rows:
             found = find_centre(embeddings_of(table, WRITE_ROWS), self.manifest.dims)
@@ -171,22 +175,31 @@ class Writer:
         with ExitStack() as stack:
             writers: dict[Where, SegmentWriter] = {}
             for part in parts_of(self.table):
-                for batch in batches_of(part, WRITE_ROWS):
-                    fresh = []
-                    for row, (key, status) in enumerate(zip(keys_of(batch), batch["status"].to_pylist(), strict=True)):
-                        if status != "ok":
-                            self.update.skipped += 1
-                        elif key not in seen and (places.pop(key, None) is None or self.anew):
-                            fresh.append(row)
-                        seen.add(key)
-                    self.update.skipped += len(fresh)
-                    for where, vectors, rows in split_rows(batch.take(pa.array(fresh, pa.int64())), dims, centre):
+                for batch in self._fresh(part, places, seen):
+                    self.update.skipped += len(batch)
+                    for where, vectors, rows in split_rows(batch, dims, centre):
                         self.update.skipped -= len(vectors)
                         if where not in writers:
                             writer = SegmentWriter(self.folder, uuid4().hex, *where, rows.schema)
                             writers[where] = stack.enter_context(writer)
                         writers[where].add(vectors, rows)
             return [writer.finish() for _, writer in sorted(writers.items())]
+
+    def _fresh(self, part: Path, places: dict[Key, tuple[int, int]], seen: set[Key]) -> Iterator[pa.Table]:
+        """The rows of a part that are to be written; those that the index has are taken out of `places`."""
+        fresh: list[list[int]] = []
+        # What names them first: of a part that has nothing new, no vector is read.
+        for batch in batches_of(part, WRITE_ROWS, ["id", "path", "status"]):
+            fresh.append([])
+            for row, (key, status) in enumerate(zip(keys_of(batch), batch["status"].to_pylist(), strict=True)):
+                if status != "ok":
+                    self.update.skipped += 1
+                elif key not in seen and (places.pop(key, None) is None or self.anew):
+                    fresh[-1].append(row)
+                seen.add(key)
+        if any(fresh):
+            for batch, rows in zip(batches_of(part, WRITE_ROWS), fresh, strict=True):
+                yield batch.take(pa.array(rows, pa.int64()))
 
     def _without(self, record: SegmentRecord, number: int, gone: dict[Key, tuple[int, int]]) -> SegmentRecord:
         """A segment with the rows deleted that are gone from the table."""
