@@ -248,6 +248,11 @@ def test_killed_at_every_rename_and_resumed(tmp_path: Path, fork: Any, whole: di
 
 def test_killed_at_random_and_resumed(tmp_path: Path, fork: Any, whole: dict[str, Any]) -> None:
     chance = np.random.default_rng(0)
+    began = time.monotonic()
+    process = fork.Process(target=fill_and_die, args=(str(tmp_path / "timed"), -1, -1))
+    process.start()
+    process.join()
+    longest_seconds = time.monotonic() - began  # of a run on this machine, kills are spread over it
     kills, folder, levels = 0, tmp_path / "table-0", set()
     while kills < 30:
         process = fork.Process(target=fill_and_die, args=(str(folder), -1, -1))
@@ -255,7 +260,7 @@ def test_killed_at_random_and_resumed(tmp_path: Path, fork: Any, whole: dict[str
         began = time.monotonic()
         while not folder.exists() and time.monotonic() - began < 10:
             time.sleep(0.001)
-        time.sleep(chance.uniform(0, 0.12))
+        process.join(chance.uniform(0, longest_seconds))
         process.kill()
         process.join()
         if process.exitcode == 0:  # it was done before
