@@ -138,13 +138,13 @@ def copies(examples: Sequence[Example], work: Path) -> dict[str, object]:
     index = VideoIndex(work / "index")
     vectors = {row["path"]: row["embedding"] for row in read_rows(work / "table") if row["level"] == "video"}
     among = [parse_filter(f"path ~ {originals[0].parents[1]}/*")]
-    first, scores = 0, []
+    first, own, other = 0, [], []
     for path, copy in copy_of.items():
         query = Query.of_vector(vectors[str(copy)], index.dims, index.model_id)
-        moment = index.search(query, 1, level="video", filters=among)[0]
-        first += moment.path == str(path)
-        if moment.path == str(path):
-            scores.append(moment.score)
+        best = index.search(query, len(originals), level="video", filters=among)
+        first += best[0].path == str(path)
+        own += [moment.score for moment in best if moment.path == str(path)]
+        other.append(next(moment.score for moment in best if moment.path != str(path)))
     expected = {frozenset(map(str, pair)) for pair in copy_of.items()}
     recording = {str(name): one.group for one in examples for name in (path_of(one), copy_of[path_of(one)])}
     found = {}
@@ -160,7 +160,8 @@ def copies(examples: Sequence[Example], work: Path) -> dict[str, object]:
     return {
         "clips": len(examples),
         "found first": first / len(examples),
-        "least score": min(scores),
+        "least score of a copy and its original": min(own),
+        "largest of a copy and another clip": max(other),
         "duplicates": found,
     }
 

@@ -1,6 +1,6 @@
 """Search at 10,000, 100,000 and 1,000,000 vectors: build time, memory, recall, and milliseconds a query.
 
-    python benchmarks/search.py [--like TABLE] [--sizes 10000,100000,1000000] [--kinds auto] [--out FILE.json]
+    python benchmarks/search.py --like TABLE [--sizes 10000,100000,1000000] [--kinds auto] [--out FILE.json]
 
 The vectors are made with the structure of those of TABLE, which has many clips of each of its videos. Queries are
 windows that are not in the table: half of its videos, half of others. A table of the size is written as embed-video
@@ -12,11 +12,11 @@ refinement, and hnswlib where it is installed.
 """
 
 import argparse
-import json
 import resource
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from trainings import Kept, in_a_process
 
 from tristream.fusion.parts import parts_of, read_part
 from tristream.search.index import VideoIndex
-from tristream.search.kinds import ENOUGH_RECALL, HNSW_BUILD_EFFORT, HNSW_LINKS
+from tristream.search.kinds import ENOUGH_RECALL, HNSW_BUILD_EFFORT, HNSW_LINKS, recall_of
 from tristream.search.query import Query
 from tristream.search.rows import vectors_of
 from tristream.search.segment import Segment
@@ -38,6 +38,9 @@ from tristream.search.vectors import ExactIndex, proposals
 
 QUERIES = 200
 K = 10
+ROUNDS = 5
+BUILD_COLUMNS = ("built, s", "1,000 more, s", "opened, s", "on disk, GB", "memory while built, GB")
+SEARCH_COLUMNS = ("recall@10", "ms a query", "99 % within, ms", "faiss alone, ms", "ours takes more by")
 
 
 def build(table: Path, folder: Path, kind: str) -> dict[str, Any]:
@@ -82,28 +85,47 @@ def measure(folder: Path, maker: Maker, rows: int) -> dict[str, Any]:
                 for weights, vectors in zip(asked, compared, strict=True)
             ]
         )
-        truth = ids[ExactIndex(segment.vectors).search(scaled, K)[1]].tolist()
-        for _ in range(2):  # the first warms the caches
-            ours_seconds, bare_seconds, found, bare_found = [], [], [], []
+        truth = ids[ExactIndex(segment.vectors).search(scaled, K)[1]]
+        ours: list[Timed] = []
+        theirs: list[Timed] = []
+        for _ in range(1 + ROUNDS):  # in turn, as the machine is not always as fast; the first warms the caches
             # One after the other for all queries: who asks the same second would find it in the processor's cache.
-            for query, weights in zip(queries, asked, strict=True):
-                began = time.perf_counter()
-                moments = index.search(query, K, weights=weights, merge=False)
-                ours_seconds.append(time.perf_counter() - began)
-                found.append([int(moment.row["id"], 16) for moment in moments])
-            for vector in scaled:
-                began = time.perf_counter()
-                bare_rows = bare.search(vector[None])
-                bare_seconds.append(time.perf_counter() - began)
-                bare_found.append(ids[bare_rows].tolist())
+            ours.append(timed(lambda query: index.search(query[0], K, weights=query[1], merge=False), queries, asked))
+            theirs.append(timed(lambda vector: bare.search(vector[0][None]), scaled))
+        found = np.array([[int(moment.row["id"], 16) for moment in moments] for moments in ours[-1].answers])
+        milliseconds, bare_milliseconds = (
+            np.median([each.milliseconds for each in some[1:]]) for some in (ours, theirs)
+        )
         figures[name] = {
-            "recall": recall(found, truth),
-            "bare_recall": recall(bare_found, truth),
-            "milliseconds": 1000 * float(np.median(ours_seconds)),
-            "bare_milliseconds": 1000 * float(np.median(bare_seconds)),
-            "slowest_milliseconds": 1000 * float(np.quantile(ours_seconds, 0.99)),
+            "recall": recall_of(found, truth),
+            "bare_recall": recall_of(ids[np.array(theirs[-1].answers)], truth),
+            "milliseconds": float(milliseconds),
+            "bare_milliseconds": float(bare_milliseconds),
+            "overhead": float(
+                np.median([a.milliseconds / b.milliseconds - 1 for a, b in zip(ours[1:], theirs[1:], strict=True)])
+            ),
+            "slowest_milliseconds": max(each.slowest_milliseconds for each in ours[1:]),
         }
     return figures
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Answers, the median time that one took, and what all but 1 % took less than."""
+
+    answers: list[Any]
+    milliseconds: float
+    slowest_milliseconds: float
+
+
+def timed(answer: Callable[[tuple[Any, ...]], Any], *asked: Iterable[Any]) -> Timed:
+    """Ask one after the other."""
+    seconds, answers = [], []
+    for each in zip(*asked, strict=True):
+        began = time.perf_counter()
+        answers.append(answer(each))
+        seconds.append(time.perf_counter() - began)
+    return Timed(answers, 1000 * float(np.median(seconds)), 1000 * float(np.quantile(seconds, 0.99)))
 
 
 class Bare:
@@ -134,11 +156,6 @@ class Bare:
         return rows
 
 
-def recall(found: Sequence[Sequence[int]], truth: Sequence[Sequence[int]]) -> float:
-    """The share of the nearest that were found."""
-    return float(np.mean([len(set(a) & set(b)) / K for a, b in zip(found, truth, strict=True)]))
-
-
 def with_hnswlib(table: Path, queries: Floats) -> dict[str, Any]:
     """The same vectors in hnswlib's graph: float32 in memory, streams alike."""
     import hnswlib
@@ -149,16 +166,13 @@ def with_hnswlib(table: Path, queries: Floats) -> dict[str, Any]:
     index.init_index(len(vectors), M=HNSW_LINKS, ef_construction=HNSW_BUILD_EFFORT)
     index.add_items(vectors)
     seconds = time.perf_counter() - began
-    truth = ExactIndex(vectors).search(queries, K)[1].tolist()
+    truth = ExactIndex(vectors).search(queries, K)[1]
     figures: dict[str, Any] = {"seconds": seconds}
     for effort in (32, 64, 128, 256, 512):
         index.set_ef(effort)
-        taken, found = [], []
-        for query in queries:
-            began = time.perf_counter()
-            found.append(index.knn_query(query[None], K, num_threads=1)[0][0].tolist())
-            taken.append(time.perf_counter() - began)
-        figures |= {"effort": effort, "recall": recall(found, truth), "milliseconds": 1000 * float(np.median(taken))}
+        asked = timed(lambda query: index.knn_query(query[0][None], K, num_threads=1)[0][0], queries)
+        figures |= {"effort": effort, "milliseconds": asked.milliseconds}
+        figures["recall"] = recall_of(np.array(asked.answers, np.int64), truth)
         if figures["recall"] >= ENOUGH_RECALL:
             break
     figures["peak_gigabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
@@ -182,7 +196,7 @@ def one_size(rows: int, kind: str, like: Path, others: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print Markdown tables."""
+    """Print two Markdown tables: of indexes, and of the ways to weight streams in each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--like", type=Path, required=True, help="a table of real videos, of many clips each")
     parser.add_argument("--sizes", default="10000,100000,1000000")
@@ -197,7 +211,51 @@ def main() -> None:
             name = f"{rows} {kind}"
             if name not in kept.done:
                 kept.add(name, one_size(rows, kind, arguments.like, has_hnswlib and rows <= arguments.others_up_to))
-            print(name, json.dumps(kept.done[name], indent=1), flush=True)
+    print(f"| vectors, kind | {' | '.join(BUILD_COLUMNS)} |")
+    print("| --- |" + " ---: |" * len(BUILD_COLUMNS))
+    for name, figures in kept.done.items():
+        print(f"| {named(name, figures)} | {' | '.join(build_cells(figures))} |")
+    print(f"\n| vectors, kind | streams | {' | '.join(SEARCH_COLUMNS)} |")
+    print("| --- | --- |" + " ---: |" * len(SEARCH_COLUMNS))
+    for name, figures in kept.done.items():
+        for streams, row in search_rows(figures):
+            print(f"| {named(name, figures)} | {streams} | {' | '.join(row)} |")
+
+
+def named(name: str, figures: dict[str, Any]) -> str:
+    """Size and kind of an index."""
+    return f"{int(name.split()[0]):,}, {' and '.join(figures['build']['kinds'])}"
+
+
+def build_cells(figures: dict[str, Any]) -> list[str]:
+    """What building an index took."""
+    built, search = figures["build"], figures["search"]
+    return [
+        f"{built['seconds']:.1f}",
+        f"{figures['add 1000']['seconds']:.1f}",
+        f"{search['seconds to open']:.1f}",
+        f"{built['index_gigabytes']:.2f}",
+        f"{built['peak_gigabytes']:.1f}",
+    ]
+
+
+def search_rows(figures: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """What searching took, by the way streams are weighted."""
+    for streams, row in figures["search"].items():
+        if streams != "seconds to open":
+            yield (
+                streams,
+                [
+                    f"{row['recall']:.3f}",
+                    f"{row['milliseconds']:.2f}",
+                    f"{row['slowest_milliseconds']:.2f}",
+                    f"{row['bare_milliseconds']:.2f}",
+                    f"{row['overhead']:.1%}",
+                ],
+            )
+    if other := figures.get("hnswlib"):
+        cells = [f"{other['recall']:.3f}", f"{other['milliseconds']:.2f}", "-", "-", "-"]
+        yield f"hnswlib, built in {other['seconds']:.0f} s, alike", cells
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from tristream.search.manifest import KINDS, Kind
 from tristream.search.similarity import Floats32
@@ -27,10 +28,12 @@ TRAIN_ROWS = 64  # for each list of IVF, faiss wants 39 to 256
 SCALE_ROWS = 65_536  # from which the ranges of 8-bit codes are learnt
 DIMENSIONS_A_CODE = 8
 # What the effort of a search is raised to until enough of the ten nearest are found.
-EFFORTS = {"hnsw": (32, 64, 128, 256, 512, 1024), "ivfpq": (4, 8, 16, 32, 64, 128, 256, 512)}
+EFFORTS = {
+    "hnsw": (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024),
+    "ivfpq": (4, 8, 16, 32, 64, 128, 256, 512),
+}
 ENOUGH_RECALL = 0.96
-SAMPLE_QUERIES = 192
-WEIGHTINGS = 3  # in turn: streams alike, one alone, weights at random
+SAMPLE_QUERIES = 64  # for each way to weight streams: alike, each alone, at random
 SAMPLE_K = 10
 
 
@@ -104,33 +107,43 @@ def _some(vectors: Floats32, count: int) -> Floats32:
     return np.ascontiguousarray(vectors[chosen])
 
 
-def _sample_queries(vectors: Floats32, blocks: Sequence[slice]) -> Floats32:
-    """Queries (Q, D) whose streams are weighted alike, one alone, or at random.
+def _sample_queries(vectors: Floats32, blocks: Sequence[slice]) -> list[Floats32]:
+    """Queries (Q, D) of each way to weight the streams: alike, each alone, at random.
 
     Half of them are some of the vectors (N, D), and half lie between two: queries that are in no collection are harder.
     """
     generator = np.random.default_rng(0)
-    count = min(SAMPLE_QUERIES, len(vectors))
-    queries = np.array(vectors[np.sort(generator.choice(len(vectors), count, replace=False))])
-    queries[: count // 2] += queries[count // 2 : 2 * (count // 2)]
-    alike = np.ones((count, len(blocks)))
-    alone = np.eye(len(blocks))[np.arange(count) // WEIGHTINGS % len(blocks)]
-    drawn = generator.dirichlet(np.ones(len(blocks)), count)
-    weights = np.choose((np.arange(count) % WEIGHTINGS)[:, None], [alike, alone, drawn])  # (Q, S)
-    for block, weight in zip(blocks, weights.T, strict=True):
-        queries[:, block] *= weight[:, None]
-    return queries
+    count, streams = min(SAMPLE_QUERIES, len(vectors)), len(blocks)
+    alone = [np.tile(row, (count, 1)) for row in np.eye(streams)]
+    ways = [np.ones((count, streams)), *alone, generator.dirichlet(np.ones(streams), count)]
+    samples = []
+    for weights in ways:  # each (Q, S)
+        chosen = generator.choice(len(vectors), (2, count))
+        queries = np.array(vectors[chosen[0]])
+        queries[: count // 2] += vectors[chosen[1, : count // 2]]
+        for block, weight in zip(blocks, weights.T, strict=True):
+            queries[:, block] *= weight[:, None]
+        samples.append(queries)
+    return samples
 
 
-def _tuned(kind: Kind, index: Any, vectors: Floats32, samples: Floats32) -> tuple[int, float]:
-    """The least effort that finds enough of the nearest of sampled queries, or the most there is; and the recall."""
+def _tuned(kind: Kind, index: Any, vectors: Floats32, samples: Sequence[Floats32]) -> tuple[int, float]:
+    """The least effort that finds enough of the nearest, whatever way streams are weighted, or the most; the recall."""
     k = min(SAMPLE_K, len(vectors))
-    _, truth = ExactIndex(vectors).search(samples, k)
+    _, truth = ExactIndex(vectors).search(np.concatenate(samples), k)
+    truths = np.split(truth, len(samples))
     effort, recall = 0, 0.0
     for effort in EFFORTS[kind]:
-        _, found = ApproximateIndex(index, vectors, effort).search(samples, k)
-        recalls = np.array([len(np.intersect1d(a, b)) / k for a, b in zip(truth, found, strict=True)])
-        recall = float(min(recalls[first::WEIGHTINGS].mean() for first in range(min(WEIGHTINGS, len(recalls)))))
+        found = ApproximateIndex(index, vectors, effort)
+        recall = min(
+            recall_of(found.search(queries, k)[1], nearest) for queries, nearest in zip(samples, truths, strict=True)
+        )
         if recall >= ENOUGH_RECALL:
             break
     return effort, recall
+
+
+def recall_of(found: NDArray[np.int64], nearest: NDArray[np.int64]) -> float:
+    """The share of the nearest (Q, k) that were found (Q, k)."""
+    hits = sum(len(np.intersect1d(a, b)) for a, b in zip(found, nearest, strict=True))
+    return hits / nearest.size

@@ -18,7 +18,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 
 # What one of the two ways to search does not heed is refused, where it is given.
-ONLY_WITH_A_QUERY = ("k", "level", "filter", "exclude_self", "unique", "sheet", "model")
+EMBEDDING = ("model", "device", "dtype", "batch_size", "timeout")
+ONLY_WITH_A_QUERY = ("k", "level", "filter", "exclude_self", "unique", "sheet", *EMBEDDING)
 ONLY_WITH_DUPLICATES = ("threshold",)
 
 

@@ -48,18 +48,14 @@ def test_what_all_have_in_common_is_no_likeness(tmp_path: Path) -> None:
     table = put(tmp_path / "table", [video(f"/{number:03d}.avi", [clip]) for number, clip in enumerate(clips)])
     update_index(table, tmp_path / "index")
     index = VideoIndex(tmp_path / "index")
-    for seed in range(1000, 1005):
-        query = Query.of_vector(shared + vector_of(seed), DIMS, MODEL_ID)
-        cosines = {
-            stream: np.mean([hit.cosines[stream] for hit in index.search(query, 400) if stream in hit.cosines])
-            for stream in DIMS
-        }
-        assert all(abs(cosine) < 0.2 for cosine in cosines.values())
-    ranks = []
-    for seed in range(1000, 1040):  # the best of 400 of which half are silent is silent about every other time
-        query = Query.of_vector(shared + vector_of(seed), DIMS, MODEL_ID)
-        ranks.append(np.mean([hit.row["has_audio"] for hit in index.search(query, 100)]))
-    assert 0.3 < np.mean(ranks) < 0.7
+    strangers = [Query.of_vector(shared + vector_of(seed), DIMS, MODEL_ID) for seed in range(1000, 1040)]
+    ranked = [index.search(stranger, len(clips)) for stranger in strangers]
+    for stream in DIMS:
+        cosines = [hit.cosines[stream] for hits in ranked for hit in hits if stream in hit.cosines]
+        assert abs(np.mean(cosines)) < 0.15, stream
+    # Half of the clips have sound, and so have half of the best: it neither helps nor harms to have it.
+    sounding = np.mean([hit.row["has_audio"] for hits in ranked for hit in hits[:100]])
+    assert 0.4 < sounding < 0.6
 
 
 def test_a_small_table_is_indexed_as_if_made_at_once(tmp_path: Path) -> None:

@@ -164,6 +164,7 @@ def test_a_sheet_and_a_map_are_written(index: Path, table: Path, videos: Path, t
         (["INDEX", "red.avi@0-1", "--model", "nowhere"], "no model 'nowhere'"),
         (["INDEX", "--duplicates", "--filter", "*/cam1/*"], "--filter is for a QUERY, not for --duplicates"),
         (["INDEX", "--duplicates", "--exclude-self"], "--exclude-self is for a QUERY, not for --duplicates"),
+        (["INDEX", "--duplicates", "--device", "cpu"], "--device is for a QUERY, not for --duplicates"),
         (["INDEX", "red.avi", "--threshold", "0.5"], "--threshold is for --duplicates"),
         (["INDEX", "--duplicates", "--threshold", "3"], "Invalid value for '--threshold'"),
     ],
