@@ -101,8 +101,9 @@ def parse_query(text: str) -> Asked:
         return Asked(Path(found[1]), moment)
     if _ROW_ID.fullmatch(text):
         return Asked(row_id=text)
+    what = f"{text} is a folder" if path.is_dir() else f"no such file: {text}"
     raise UsageError(
-        f"no such file: {text}. A query is a video, a moment of one (clip.avi@12.5-17), a .npz file of embed-video, or "
+        f"{what}. A query is a video, a moment of one (clip.avi@12.5-17), a .npz file of embed-video, or "
         "the id of a row"
     )
 
@@ -117,7 +118,7 @@ def query_of_npz(path: Path, dims: Dims) -> Query:
         with np.load(path, allow_pickle=False) as data:
             arrays = {name: data[name] for name in _NPZ_ARRAYS}
     except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise UsageError(f"{path} holds no embeddings as `embed-video -o FILE.npz` writes them: {error}") from error
+        raise UsageError(f"{path} holds no embeddings as `embed-video -o FILE.npz` writes them") from error
     rows = np.flatnonzero((arrays["level"] == "video") & (arrays["status"] == "ok"))
     if len(rows) != 1:
         raise UsageError(f"{path} holds the embeddings of {len(rows)} videos; a query is one: make a file of one")

@@ -28,7 +28,7 @@ def index_video(
     memory: Annotated[
         float | None,
         typer.Option(
-            metavar="GB", help="Memory that approximate indexes may take.", show_default="0.9 of the machine's"
+            min=0, metavar="GB", help="Memory that approximate indexes may take.", show_default="0.9 of the machine's"
         ),
     ] = None,
     map: Annotated[

@@ -152,6 +152,7 @@ def test_a_sheet_and_a_map_are_written(index: Path, table: Path, videos: Path, t
         (["INDEX"], "give a QUERY, or --duplicates without one"),
         (["INDEX", "red.avi", "--duplicates"], "give a QUERY, or --duplicates without one"),
         (["INDEX", "nothing.avi"], "no such file: nothing.avi. A query is a video, a moment"),
+        (["INDEX", "."], ". is a folder. A query is a video, a moment"),
         (["INDEX", "0" * 32], "no row of the index"),
         (["INDEX", "red.avi@50-60"], "lies in 50-60 s: it ends at 10"),
         (["INDEX", "red.avi", "--weights", "smell=1"], "no stream 'smell' in this index; it has spatial"),
