@@ -187,11 +187,11 @@ def one_size(rows: int, kind: str, like: Path, others: bool) -> dict[str, Any]:
         write_table(table, maker, DIMS, 0, rows)
         figures: dict[str, Any] = {"build": in_a_process(build, table, folder, kind)}
         figures["search"] = in_a_process(measure, folder, maker, rows)
+        write_table(table, maker, DIMS, rows, 1000)
+        figures["add 1000"] = in_a_process(build, table, folder, kind)
         if others:
             queries = maker.windows(np.random.default_rng(4).integers(0, rows // WINDOWS_A_VIDEO, QUERIES), 10**9)
             figures["hnswlib"] = in_a_process(with_hnswlib, table, queries)
-        write_table(table, maker, DIMS, rows, 1000)
-        figures["add 1000"] = in_a_process(build, table, folder, kind)
     return figures
 
 

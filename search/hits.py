@@ -17,8 +17,6 @@ from tristream.search.segment import Segment, weighted
 from tristream.search.similarity import Weights, cosines
 from tristream.search.vectors import Mask
 
-SPARE = 8  # rows beyond those asked for, of which the best are taken by cosines in float64
-
 
 @dataclass(frozen=True, eq=False)
 class Hit:
@@ -87,21 +85,23 @@ def _others(segment: Segment, query: Query) -> Mask:
 
 
 def best_rows(segment: Segment, mask: Mask | None, query: Query, weights: Weights, count: int) -> list[Hit]:
-    """The best rows of a segment, some more than `count`, with their scores in float64."""
+    """The `count` best rows of a segment, and those that score as much as the last; with their scores in float64."""
     vector = weighted(query.vectors, weights, segment.blocks)
-    _, found = segment.index.search(vector[None], min(count + SPARE, segment.record.rows), mask)
-    rows = found[0][found[0] >= 0]  # (C,)
-    if not len(rows):
-        return []
+    candidates = segment.index.candidates(vector[None], min(count, segment.record.rows), mask)[0]
+    rows = candidates[candidates >= 0]  # (C,)
     counting = {name: block for name, block in segment.blocks.items() if name in query.vectors and weights[name]}
     values = cosines(query.vectors, segment.vectors[rows], counting)  # (C, S)
     shares = np.array([weights[stream] for stream in counting])
     parts = values * (shares / shares.sum())
+    scores = parts.sum(axis=1)  # (C,)
+    best = np.argsort(-scores)
+    best = best[scores[best] >= scores[best[:count]].min(initial=np.inf)]
     hits = []
-    for number, part, value in zip(rows.tolist(), parts.tolist(), values.tolist(), strict=True):
+    for place, number in zip(best.tolist(), rows[best].tolist(), strict=True):
         path, begin, end = segment.span(number)
-        parts_of, cosines_of = dict(zip(counting, part, strict=True)), dict(zip(counting, value, strict=True))
-        hits.append(Hit(segment, number, sum(part), parts_of, cosines_of, path, begin, end))
+        parts_of = dict(zip(counting, parts[place].tolist(), strict=True))
+        cosines_of = dict(zip(counting, values[place].tolist(), strict=True))
+        hits.append(Hit(segment, number, float(scores[place]), parts_of, cosines_of, path, begin, end))
     return hits
 
 

@@ -29,7 +29,7 @@ SCALE_ROWS = 65_536  # from which the ranges of 8-bit codes are learnt
 DIMENSIONS_A_CODE = 8
 # What the effort of a search is raised to until enough of the ten nearest are found.
 EFFORTS = {
-    "hnsw": (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024),
+    "hnsw": (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048),
     "ivfpq": (4, 8, 16, 32, 64, 128, 256, 512),
 }
 ENOUGH_RECALL = 0.96

@@ -1,6 +1,7 @@
 """Vectors in, the rows with the largest inner products out: faiss, exact or approximate, behind one small interface.
 
-queries (Q, D), vectors (N, D) -> scores (Q, k), rows (Q, k), the best first and -1 where there are fewer
+queries (Q, D), vectors (N, D) -> candidates (Q, C), or scores (Q, k) and rows (Q, k), the best first; -1 where there
+are fewer
 
 Within a segment all vectors have the same length, so that the largest inner product is the nearest neighbour, of a
 query whose streams are weighted, too. What an approximate index proposes is scored again with the vectors themselves.
@@ -21,6 +22,7 @@ Found = tuple[Floats32, NDArray[np.int64]]
 # Where fewer than this share of its rows are allowed, an approximate index that passes the others over would miss many:
 # all that are allowed are scored, which is quick, as there are few. So they are where more than this share is wanted.
 NARROW = 0.1
+SPARE = 8  # candidates beyond those asked for: more exact scores may put them in another order
 MORE = 2  # so many times k are proposed and scored again, and
 AT_LEAST_MORE = 32  # no fewer than so many beyond k
 MORE_BY_CODES = 10  # of codes of a byte for eight dimensions
@@ -28,6 +30,9 @@ MORE_BY_CODES = 10  # of codes of a byte for eight dimensions
 
 class VectorIndex(Protocol):
     """Finds the rows with the largest inner products."""
+
+    def candidates(self, queries: Floats32, k: int, allowed: Mask | None = None) -> NDArray[np.int64]:
+        """Rows (Q, C) out of the `allowed` (N,), among them the best k for each query (Q, D), and some more."""
 
     def search(self, queries: Floats32, k: int, allowed: Mask | None = None) -> Found:
         """The best k rows for each query (Q, D), out of the `allowed` (N,)."""
@@ -38,6 +43,10 @@ class ExactIndex:
 
     def __init__(self, vectors: Floats32) -> None:
         self._vectors = vectors  # (N, D)
+
+    def candidates(self, queries: Floats32, k: int, allowed: Mask | None = None) -> NDArray[np.int64]:
+        """Rows (Q, C) out of the `allowed` (N,), among them the best k for each query (Q, D), and some more."""
+        return self.search(queries, min(k + SPARE, max(k, len(self._vectors))), allowed)[1]
 
     def search(self, queries: Floats32, k: int, allowed: Mask | None = None) -> Found:
         """The best k rows for each query (Q, D), out of the `allowed` (N,)."""
@@ -75,12 +84,12 @@ class ApproximateIndex:
         self._exact = ExactIndex(vectors)
         self._graph = hasattr(index, "hnsw")
 
-    def search(self, queries: Floats32, k: int, allowed: Mask | None = None) -> Found:
-        """The best k rows for each query (Q, D), out of the `allowed` (N,)."""
+    def candidates(self, queries: Floats32, k: int, allowed: Mask | None = None) -> NDArray[np.int64]:
+        """Rows (Q, C) out of the `allowed` (N,), among them the best k for each query (Q, D), and some more."""
         share = 1.0 if allowed is None else float(allowed.mean())
         proposed = proposals(k, self._graph)
         if share < NARROW or proposed > NARROW * len(self._vectors):
-            return self._exact.search(queries, k, allowed)
+            return self._exact.candidates(queries, k, allowed)
         effort = round(self._effort / share)
         selector = None if allowed is None else _Selector(allowed)
         chosen = None if selector is None else selector.faiss
@@ -92,11 +101,12 @@ class ApproximateIndex:
             parameters = faiss.SearchParametersIVF(nprobe=min(max(effort, holding), lists), sel=chosen)
         _, rows = self._index.search(queries, proposed, params=parameters)
         if (rows[:, :k] < 0).any():  # what it came upon is too little
-            return self._exact.search(queries, k, allowed)
-        return self._scored(queries, rows, k)
+            return self._exact.candidates(queries, k, allowed)
+        return np.asarray(rows, np.int64)
 
-    def _scored(self, queries: Floats32, rows: NDArray[np.int64], k: int) -> Found:
-        """The best k of the rows (Q, C) that were proposed, by their own vectors."""
+    def search(self, queries: Floats32, k: int, allowed: Mask | None = None) -> Found:
+        """The best k rows for each query (Q, D), out of the `allowed` (N,)."""
+        rows = self.candidates(queries, k, allowed)
         scores = np.full(rows.shape, -np.inf, np.float32)
         for query, own, score in zip(queries, rows, scores, strict=True):
             valid = own >= 0
