@@ -7,7 +7,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,18 +120,24 @@ def read_part(part: Path, columns: list[str] | None = None) -> pa.Table:
         raise _damaged(part, error) from error
 
 
-def batches_of(part: Path, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """The rows of a part, at most so many at a time, its pages' checksums compared.
+@contextmanager
+def open_part(part: Path) -> Iterator[pq.ParquetFile]:
+    """A part, to be read in batches; it stays what it is, whatever takes its name meanwhile.
 
     Raises:
-        TableError: it is damaged.
+        TableError: it is damaged, also where that shows while it is read.
     """
     try:
         with pq.ParquetFile(part, page_checksum_verification=True) as file:
-            for batch in file.iter_batches(rows, columns=columns):
-                yield pa.Table.from_batches([batch])
+            yield file
     except (OSError, pa.ArrowException) as error:
         raise _damaged(part, error) from error
+
+
+def batches_of(part: pq.ParquetFile, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """The rows of a part that `open_part` opened, at most so many at a time, its pages' checksums compared."""
+    for batch in part.iter_batches(rows, columns=columns):
+        yield pa.Table.from_batches([batch])
 
 
 def read_rows(folder: Path, paths: Iterable[str] | None = None) -> list[dict[str, Any]]:

@@ -28,7 +28,10 @@ GROWTH = 2
 
 
 def find_centre(batches: Iterable[Floats32], dims: Dims) -> dict[str, NDArray[np.float64]]:
-    """The centre of each stream of embeddings (N, D), in batches; rows that lack a stream do not count for it."""
+    """The centre of each stream of embeddings (N, D) of videos, in batches; who lacks a stream does not count for it.
+
+    Of videos, not of their clips: what the windows of few long ones have in common is what they are.
+    """
     sums = {stream: np.zeros(size) for stream, size in dims.items()}
     rows = dict.fromkeys(dims, PRIOR_ROWS)
     for vectors in batches:

@@ -18,7 +18,9 @@ from tristream.search.similarity import Weights, checked_weights
 from tristream.streams.errors import SearchError, UsageError
 
 THRESHOLD = 0.85
-NEIGHBOURS = 32  # of each video; a larger group holds together all the same, by those that its videos share
+# Of each video so many are looked at, and more where the last of them is alike, too; a group that is larger still holds
+# together all the same, by those that its videos share.
+NEIGHBOURS, MOST_NEIGHBOURS = 32, 2048
 QUERIES = 256  # videos at a time
 ROUNDING = 1e-6  # of scores in float32
 # Containers, frame rates and the padding of sound move the end of a video by this much at most.
@@ -112,12 +114,17 @@ class _Videos:
             queries = np.zeros((len(rows), other.vectors.shape[1]), np.float32)
             for stream in shared:
                 queries[:, other.blocks[stream]] = weights[stream] * segment.vectors[rows][:, segment.blocks[stream]]
-            scores, found = other.index.search(queries, min(NEIGHBOURS, other.record.rows), other.live)  # (Q, k)
             least = threshold * sum(weights[stream] for stream in shared) - ROUNDING
-            at, column = np.nonzero((found >= 0) & (scores >= least))
-            left, right = batch[at], begin + found[at, column]
-            alike = self._of_like_duration(left, right)
-            yield left[alike], right[alike]
+            asked, count, most = np.arange(len(rows)), NEIGHBOURS, min(MOST_NEIGHBOURS, other.record.rows)
+            while len(asked):
+                scores, found = other.index.search(queries[asked], min(count, most), other.live)  # (Q, k)
+                alike = (found >= 0) & (scores >= least)
+                at, column = np.nonzero(alike)
+                left, right = batch[asked[at]], begin + found[at, column]
+                same = self._of_like_duration(left, right)
+                yield left[same], right[same]
+                asked = asked[alike[:, -1]] if count < most else asked[:0]
+                count *= 4
 
     def group(self, numbers: Sequence[int], weights: Weights) -> Group:
         """The group of these videos."""

@@ -75,7 +75,8 @@ class Filter:
         matches = re.compile(translate(self.value)).match
         chunks = []
         for chunk in column.chunks:
-            fit = pa.array([text is not None and matches(text) is not None for text in chunk.dictionary.to_pylist()])
+            texts = chunk.dictionary.to_pylist()
+            fit = pa.array([text is not None and matches(text) is not None for text in texts], pa.bool_())
             chunks.append(fit.take(chunk.indices))
         return pa.chunked_array(chunks, pa.bool_())
 

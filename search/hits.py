@@ -53,10 +53,7 @@ class Moment(Hit):
         score: the weighted mean cosine over the streams that it and the query have, from -1 to 1; 0 is unrelated.
         parts: each of these streams' share of the score; they add up to it.
         cosines: of each of them.
-        merged: windows of this video that overlap this one and score less, left out for it.
     """
-
-    merged: int = 0
 
     @cached_property
     def row(self) -> Mapping[str, Any]:
@@ -105,19 +102,14 @@ def best_rows(segment: Segment, mask: Mask | None, query: Query, weights: Weight
     return hits
 
 
-def merged(hits: Sequence[Hit], unique: bool) -> list[tuple[Hit, int]]:
-    """The hits that no better one of their video overlaps (or, `unique`, goes before), and how many each stands for."""
-    kept: list[tuple[Hit, int]] = []
-    by_path: dict[str, list[int]] = {}
+def merged(hits: Sequence[Hit], unique: bool) -> list[Hit]:
+    """The hits that no better one of their video overlaps (or, `unique`, goes before)."""
+    kept: dict[str, list[Hit]] = {}
     for hit in hits:
-        places = by_path.setdefault(hit.path, [])
-        over = next((place for place in places if unique or hit.overlaps(kept[place][0])), None)
-        if over is None:
-            places.append(len(kept))
-            kept.append((hit, 0))
-        else:
-            kept[over] = kept[over][0], kept[over][1] + 1
-    return kept
+        better = kept.setdefault(hit.path, [])
+        if not any(unique or hit.overlaps(other) for other in better):
+            better.append(hit)
+    return sorted((hit for better in kept.values() for hit in better), key=lambda hit: hit.order)
 
 
 def clock(seconds: float) -> str:

@@ -128,9 +128,9 @@ class VideoIndex:
                 for hit in best_rows(segment, mask, query, weight_of, count)
             ]
             hits = sorted(hits, key=lambda hit: hit.order)[:count]
-            kept = merged(hits, unique) if merge or unique else [(hit, 0) for hit in hits]
+            kept = merged(hits, unique) if merge or unique else hits
             if len(kept) >= k or count == rows:
-                return [Moment(**vars(hit), merged=others) for hit, others in kept[:k]]
+                return [Moment(**vars(hit)) for hit in kept[:k]]
             count *= 4
 
     @property

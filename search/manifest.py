@@ -87,11 +87,16 @@ class IndexManifest:
                 yield segment.file(ending), from_json(FileRecord, record, f"files.{ending}")
 
 
+class IndexFormatError(SearchError):
+    """An index that another version of tristream wrote."""
+
+
 def read_manifest(folder: Path) -> IndexManifest:
     """`index.json` of a folder; the files it names are not looked at.
 
     Raises:
-        SearchError: there is none, or it is damaged or of another format.
+        IndexFormatError: another version of tristream wrote it.
+        SearchError: there is none, or it is damaged.
     """
     path = folder / INDEX_FILE
     if not path.is_file():
@@ -104,7 +109,9 @@ def read_manifest(folder: Path) -> IndexManifest:
         data = json.loads(path.read_text(encoding="utf-8"))
         version = data.get("format_version")
         if isinstance(version, int) and version != FORMAT_VERSION:
-            raise SearchError(f"{path} has format {version}; this version reads {FORMAT_VERSION}: update tristream")
+            raise IndexFormatError(
+                f"{path} has format {version}; this version reads {FORMAT_VERSION}: update tristream"
+            )
         if data.pop("sha256") != _sha256(data):
             raise ValueError("its sha256 differs")
         return from_json(IndexManifest, data, INDEX_FILE)

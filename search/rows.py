@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tristream.fusion.embedding import slices_of
-from tristream.fusion.parts import about_part, batches_of, parts_of
+from tristream.fusion.parts import about_part, batches_of, open_part, parts_of
 from tristream.search.centre import Centre, centred
 from tristream.search.similarity import Dims, Floats32
 from tristream.search.vectors import Mask
@@ -41,15 +42,16 @@ def about_table(table: Path) -> dict[str, Any]:
     return about | {"rows": sum(pq.read_metadata(part).num_rows for part in parts)}
 
 
-def embeddings_of(table: Path, rows_at_once: int) -> Iterator[Floats32]:
-    """The embeddings (N, D) of all rows of a table, in batches; NaN where there is none.
+def video_embeddings_of(table: Path, rows_at_once: int) -> Iterator[Floats32]:
+    """The embeddings (N, D) of a table's whole videos, in batches; NaN where there is none.
 
     Raises:
         TableError: a part is damaged.
     """
     for part in parts_of(table):
-        for batch in batches_of(part, rows_at_once, ["embedding"]):
-            yield vectors_of(batch)
+        with open_part(part) as file:
+            for batch in batches_of(file, rows_at_once, ["embedding", "level"]):
+                yield vectors_of(batch.filter(pc.field("level") == "video"))
 
 
 def keys_of(rows: pa.Table) -> Iterator[Key]:

@@ -22,6 +22,16 @@ FONT_SIZE = 13
 
 
 @dataclass(frozen=True)
+class Bar:
+    """A stream's part of a score, and how long it is drawn: all together as long as the score."""
+
+    stream: str
+    part: float
+    length: float  # 0 to 1
+    colour: str
+
+
+@dataclass(frozen=True)
 class Card:
     """What a sheet shows of a query or hit."""
 
@@ -29,7 +39,7 @@ class Card:
     path: str
     span: str
     score: float | None  # None for the query
-    bars: tuple[tuple[str, float, str], ...]  # stream, its part of the score, colour
+    bars: tuple["Bar", ...]
     picture: bytes | None
 
 
@@ -56,7 +66,12 @@ def cards_of(query: Query, moments: Sequence[Moment], streams: Sequence[str]) ->
     colours = dict(zip(streams, COLOURS, strict=False))
     cards = [_card(*spans[0], None, (), pictures[0])]
     for moment, span, picture in zip(moments, spans[1:], pictures[1:], strict=True):
-        bars = tuple((stream, part, colours.get(stream, "#888888")) for stream, part in moment.parts.items())
+        bars = tuple(
+            Bar(stream, part, length, colours.get(stream, "#888888"))
+            for (stream, part), length in zip(
+                moment.parts.items(), lengths_of(list(moment.parts.values())), strict=True
+            )
+        )
         cards.append(_card(*span, moment.score, bars, picture))
     return cards
 
@@ -88,9 +103,16 @@ def sheet_png(cards: Sequence[Card], note: str) -> bytes:
     return file.getvalue()
 
 
+def lengths_of(parts: Sequence[float]) -> list[float]:
+    """The lengths of bars, together that of the score: what parts below 0 take away, the others lose by their size."""
+    above = sum(part for part in parts if part > 0)
+    share = max(sum(parts), 0) / above if above else 0.0
+    return [max(part, 0) * share for part in parts]
+
+
 def _legend(cards: Sequence[Card]) -> list[tuple[str, str]]:
     """The streams that have a part in any score, and their colours."""
-    return list(dict.fromkeys((stream, colour) for card in cards for stream, _, colour in card.bars))
+    return list(dict.fromkeys((bar.stream, bar.colour) for card in cards for bar in card.bars))
 
 
 def _draw_head(draw: ImageDraw.ImageDraw, legend: Sequence[tuple[str, str]], note: str) -> None:
@@ -118,9 +140,10 @@ def _draw(draw: ImageDraw.ImageDraw, sheet: Image.Image, card: Card, number: int
     draw.text((left, top), score, "black", font)
     draw.text((left + CARD_WIDTH, top), card.span, "#555555", font, anchor="ra")
     begin = float(left)
-    for _, part, colour in card.bars:
-        end = begin + max(part, 0) * CARD_WIDTH
-        draw.rectangle((begin, top + LINE + 4, end, top + LINE + 9), colour)
+    for bar in card.bars:
+        end = begin + bar.length * CARD_WIDTH
+        if bar.length:
+            draw.rectangle((begin, top + LINE + 4, end, top + LINE + 9), bar.colour)
         begin = end
     title = card.title
     while title and draw.textlength(title, font) > CARD_WIDTH:
@@ -133,7 +156,7 @@ def _card(
     start_seconds: float,
     end_seconds: float,
     score: float | None,
-    bars: tuple[tuple[str, float, str], ...],
+    bars: tuple[Bar, ...],
     picture: bytes | None,
 ) -> Card:
     span = f"{clock(start_seconds)}-{clock(end_seconds)}" if end_seconds < float("inf") else ""

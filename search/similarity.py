@@ -29,7 +29,7 @@ def unit(vectors: NDArray[Any]) -> Floats32:
 
 
 def checked_weights(weights: Weights | None, streams: Sequence[str]) -> dict[str, float]:
-    """The weight of each of an index's streams: 1 each where none are given, else 0 for those not named.
+    """The weight of each of an index's streams, 1 for the largest: all alike where none are given, 0 if not named.
 
     Raises:
         UsageError: a stream that the index has not, a weight that is negative or no number, or all of them 0.
@@ -43,7 +43,8 @@ def checked_weights(weights: Weights | None, streams: Sequence[str]) -> dict[str
             raise UsageError(f"the weight of a stream is a number from 0, got {stream}={weight:g}")
     if not any(weights.values()):
         raise UsageError(f"all weights are 0: at least one of {', '.join(streams)} has to count")
-    return {stream: float(weights.get(stream, 0.0)) for stream in streams}
+    largest = max(weights.values())  # by which float32 holds them all
+    return {stream: weights.get(stream, 0.0) / largest for stream in streams}
 
 
 def parse_weights(text: str) -> dict[str, float]:

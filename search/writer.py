@@ -21,12 +21,13 @@ import faiss
 import numpy as np
 import pyarrow as pa
 
-from tristream.fusion.parts import batches_of, parts_of
+from tristream.fusion.parts import batches_of, open_part, parts_of
 from tristream.search.centre import GROWTH, SMALL_ROWS, find_centre
 from tristream.search.kinds import Progress, build, choose_kind
 from tristream.search.manifest import (
     DELETED,
     INDEX_FILE,
+    IndexFormatError,
     IndexManifest,
     Kind,
     SegmentRecord,
@@ -37,7 +38,7 @@ from tristream.search.manifest import (
     record_of,
     write_manifest,
 )
-from tristream.search.rows import Key, Where, embeddings_of, keys_of, split_rows
+from tristream.search.rows import Key, Where, keys_of, split_rows, video_embeddings_of
 from tristream.search.segment import WRITE_ROWS, Segment, SegmentWriter, sync_file
 from tristream.streams.errors import SearchError
 
@@ -89,7 +90,7 @@ class Writer:
         segments = tuple(compress(before.segments, whole))
         centre, rows = before.centre, before.centre_rows
         if about["rows"] <= SMALL_ROWS or about["rows"] >= GROWTH * rows:
-            found = find_centre(embeddings_of(table, WRITE_ROWS), self.manifest.dims)
+            found = find_centre(video_embeddings_of(table, WRITE_ROWS), self.manifest.dims)
             centre, rows = {stream: mean.tolist() for stream, mean in found.items()}, about["rows"]
         self.manifest = replace(self.manifest, segments=segments, centre=centre, centre_rows=rows)
         self.anew = centre != before.centre  # all vectors, then, are others
@@ -104,7 +105,7 @@ class Writer:
 
     def _before(self, overwrite: bool) -> IndexManifest | None:
         """The index that is there; None where there is none, or it is damaged or to be overwritten."""
-        if overwrite or not (self.folder / INDEX_FILE).exists():
+        if not (self.folder / INDEX_FILE).exists():
             if not is_index(self.folder):
                 raise SearchError(
                     f"{self.folder} holds other files than a search index, so nothing is written to it: use another -o"
@@ -113,16 +114,18 @@ class Writer:
         try:
             before = read_manifest(self.folder)
         except SearchError as error:
-            if not is_index(self.folder) or "has format" in str(error):
+            if not is_index(self.folder) or (isinstance(error, IndexFormatError) and not overwrite):
                 raise
             self.update.damaged.append(INDEX_FILE)
+            return None
+        if overwrite:
             return None
         if before.model_id != self.manifest.model_id:
             raise SearchError(
                 f"the index {self.folder} is of model {before.model_id} ({before.model}), the table {self.table} of "
                 f"{self.manifest.model_id} ({self.manifest.model}): use another -o, or --overwrite to begin it anew"
             )
-        if before.table != self.manifest.table:
+        if before.table != self.manifest.table and Path(before.table).exists():  # and has not been moved
             raise SearchError(
                 f"the index {self.folder} is of the table {before.table}, not of {self.manifest.table}: use another "
                 "-o, or --overwrite to begin it anew"
@@ -188,18 +191,19 @@ class Writer:
     def _fresh(self, part: Path, places: dict[Key, tuple[int, int]], seen: set[Key]) -> Iterator[pa.Table]:
         """The rows of a part that are to be written; those that the index has are taken out of `places`."""
         fresh: list[list[int]] = []
-        # What names them first: of a part that has nothing new, no vector is read.
-        for batch in batches_of(part, WRITE_ROWS, ["id", "path", "status"]):
-            fresh.append([])
-            for row, (key, status) in enumerate(zip(keys_of(batch), batch["status"].to_pylist(), strict=True)):
-                if status != "ok":
-                    self.update.skipped += 1
-                elif key not in seen and (places.pop(key, None) is None or self.anew):
-                    fresh[-1].append(row)
-                seen.add(key)
-        if any(fresh):
-            for batch, rows in zip(batches_of(part, WRITE_ROWS), fresh, strict=True):
-                yield batch.take(pa.array(rows, pa.int64()))
+        with open_part(part) as file:  # once: embed-video may put another under its name
+            # What names them first: of a part that has nothing new, no vector is read.
+            for batch in batches_of(file, WRITE_ROWS, ["id", "path", "status"]):
+                fresh.append([])
+                for row, (key, status) in enumerate(zip(keys_of(batch), batch["status"].to_pylist(), strict=True)):
+                    if status != "ok":
+                        self.update.skipped += 1
+                    elif key not in seen and (places.pop(key, None) is None or self.anew):
+                        fresh[-1].append(row)
+                    seen.add(key)
+            if any(fresh):
+                for batch, rows in zip(batches_of(file, WRITE_ROWS), fresh, strict=True):
+                    yield batch.take(pa.array(rows, pa.int64()))
 
     def _without(self, record: SegmentRecord, number: int, gone: dict[Key, tuple[int, int]]) -> SegmentRecord:
         """A segment with the rows deleted that are gone from the table."""
@@ -273,7 +277,10 @@ class Writer:
         segment = self._open(record)
         built = build(kind, segment.vectors, list(segment.blocks.values()), self.progress)
         path = self.folder / record.file(kind)
-        faiss.write_index(built.index, str(path))
+        try:
+            faiss.write_index(built.index, str(path))
+        except RuntimeError as error:  # what faiss makes of a full disk
+            raise OSError(f"{path} could not be written") from error
         sync_file(path)
         return replace(
             record, files=files | {kind: record_of(path)}, kind=kind, effort=built.effort, recall=built.recall

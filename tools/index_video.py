@@ -1,6 +1,7 @@
 """`index-video`: an embedding table in, a search index out."""
 
 import sys
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -52,9 +53,12 @@ def index_video(
     from tristream.search.index import VideoIndex
     from tristream.search.map import write_map
     from tristream.search.update import update_index
+    from tristream.streams.errors import UsageError
     from tristream.tools.progress import counting_bar
 
     check_picture(map, "--map", (".html",))
+    if memory is not None and not isfinite(memory):
+        raise UsageError(f"--memory is a number of GB, got {memory}")
     memory_bytes = None if memory is None else round(memory * 1e9)
     with counting_bar("vectors") as progress:
         update = update_index(

@@ -43,7 +43,7 @@ class QueryEmbedder:
         if asked.path is None:
             return self.index.query_of_row(asked.row_id)
         if asked.is_npz:
-            return query_of_npz(asked.path, self.index.dims)
+            return query_of_npz(asked.path, self.index.dims, self.index.model_id)
         content = sha256_of(asked.path)
         if asked.moment is None and (known := self.index.query_of_content(content)) is not None:
             return known
@@ -57,21 +57,12 @@ class QueryEmbedder:
             length_seconds = max(moment[1] - moment[0], windows.window_seconds)
             windows = Windows(length_seconds, length_seconds)
         job = Job(source, windows, self.batch_size, self.device, self.dtype, moment=moment)
-        path = str(file.absolute())
-        (result,) = embed_files(job, [path], jobs=1, timeout_seconds=self.timeout_seconds)
+        (result,) = embed_files(job, [str(file.absolute())], jobs=1, timeout_seconds=self.timeout_seconds)
         if result.error is not None:
             raise MediaError(result.error)
         for warning in result.warnings:
             say(f"warning: {file}: {warning}")
-        begin_seconds, end_seconds = moment or (0.0, result.duration_seconds or float("inf"))
-        return Query.of_embedding(
-            result,
-            source.model_id,
-            path=path,
-            content_sha256=content,
-            start_seconds=begin_seconds,
-            end_seconds=end_seconds,
-        )
+        return Query.of_embedding(result, content_sha256=content)
 
     def _source(self) -> ModelSource:
         """The model of the index.

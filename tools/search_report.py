@@ -25,7 +25,6 @@ def plain(rank: int, moment: Moment) -> dict[str, Any]:
         "end_seconds": moment.end_seconds,
         "parts": dict(moment.parts),
         "cosines": dict(moment.cosines),
-        "merged": moment.merged,
         "id": moment.row["id"],
         "level": moment.row["level"],
         "duration_seconds": moment.row["duration_seconds"],

@@ -135,7 +135,7 @@ def search_video(
         say(f"-> {sheet}")
     show(moments, tuple(opened.dims), format)
     if not moments:
-        say("nothing found: no row is left by --filter and --exclude-self")
+        say("nothing found: no row is left" + (" by --filter and --exclude-self" if filters or exclude_self else ""))
     return 0
 
 

@@ -89,8 +89,8 @@ def some_videos(count: int, clips: int = 3, silent: int = 3, first: int = 0) -> 
 
 
 def centre_of(videos: Iterable[VideoEmbedding], dims: Mapping[str, int] = DIMS) -> Vector:
-    """What the unit vectors of all rows of a table have in common (D,): their mean with 32 of zero among them."""
-    rows = [row.vector.astype(np.float64) for each in videos for row in (each, *each.clips)]
+    """What the unit vectors of videos have in common (D,): their mean with 32 of zero among them."""
+    rows = [each.vector.astype(np.float64) for each in videos]
     ends = np.cumsum(list(dims.values()))
     parts = []
     for block in np.split(np.array(rows), ends[:-1], axis=1):

@@ -58,6 +58,18 @@ def test_what_all_have_in_common_is_no_likeness(tmp_path: Path) -> None:
     assert 0.4 < sounding < 0.6
 
 
+def test_the_windows_of_few_long_videos_have_more_than_the_centre_in_common(tmp_path: Path) -> None:
+    """All that a camera sees is alike: it is found again by that, however many windows there are of it."""
+    scenes = [[vector_of(scene) + 0.3 * vector_of(100 * scene + i) for i in range(60)] for scene in (1, 2)]
+    table = put(tmp_path / "table", [video(f"/{number}.avi", clips) for number, clips in enumerate(scenes)])
+    update_index(table, tmp_path / "index")
+    index = VideoIndex(tmp_path / "index")
+    for number, clips in enumerate(scenes):
+        noisy = Query.of_vector(clips[7] + 0.3 * vector_of(99), DIMS, MODEL_ID)
+        (best,) = index.search(noisy, 1)
+        assert (best.path, best.score > 0.85) == (f"/{number}.avi", True)
+
+
 def test_a_small_table_is_indexed_as_if_made_at_once(tmp_path: Path) -> None:
     table, folder = put(tmp_path / "table", some_videos(10)), tmp_path / "index"
     update_index(table, folder)

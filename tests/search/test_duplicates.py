@@ -68,6 +68,13 @@ def test_many_copies_are_one_group(tmp_path: Path) -> None:
     np.testing.assert_allclose([video.score for video in group.videos], 1, atol=1e-6)
 
 
+def test_a_copy_is_found_among_many_that_are_alike_but_of_other_lengths(tmp_path: Path) -> None:
+    alike = [video(f"/{i:03d}.avi", [vector_of(1) + 0.001 * vector_of(i)], seconds=10 + i) for i in range(2, 102)]
+    copied = [video("/a.avi", [vector_of(1)], seconds=5), again(1, "/a.mp4", 5)]
+    (group,) = find_duplicates(index_of(tmp_path, [*alike, *copied]))
+    assert {video.row["path"] for video in group.videos} == {"/a.avi", "/a.mp4"}
+
+
 def test_weights_say_what_is_the_same(tmp_path: Path) -> None:
     dubbed = vector_of(1)
     dubbed[10:] = vector_of(2)[10:]

@@ -14,6 +14,7 @@ ROWS = pa.table(
         "width": pa.array([320, 640, None], pa.int32()),
         "has_audio": [True, False, True],
         "warning": [None, "truncated: …", None],
+        "error": pa.array([None, None, None], pa.string()),
     }
 )
 
@@ -38,6 +39,7 @@ ROWS = pa.table(
         ("*/[[]z].mp4", [False, False, True]),
         ("warning ~ truncated*", [False, True, False]),
         ("width ~ 6*", [False, True, False]),
+        ("error ~ *", [False, False, False]),
     ],
 )
 def test_a_filter_holds_for_some_rows(text: str, expected: list[bool]) -> None:

@@ -98,7 +98,6 @@ def test_a_clip_scores_as_itself_without_its_sound(tmp_path: Path) -> None:
 def test_windows_that_overlap_a_better_one_are_merged_into_it(index: VideoIndex) -> None:
     moments = index.search(query(5), 1000)
     assert len({moment.path for moment in moments}) == len(moments) == 31  # windows of 5 s, one every second
-    assert sum(moment.merged + 1 for moment in moments) == sum(len(each.clips) for each in VIDEOS)
     best: dict[str, float] = {}
     for hit in index.search(query(5), 1000, merge=False):
         best.setdefault(hit.path, hit.score)

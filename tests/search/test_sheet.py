@@ -19,7 +19,7 @@ from tristream.fusion.embedding import VideoEmbedding
 from tristream.search.index import VideoIndex
 from tristream.search.map import OTHER_COLOUR, colours_of, project, write_map
 from tristream.search.query import Query
-from tristream.search.sheet import write_sheet
+from tristream.search.sheet import lengths_of, write_sheet
 from tristream.search.thumbnails import HEIGHT_PIXELS, thumbnail, thumbnails
 from tristream.search.update import update_index
 from tristream.streams.errors import SearchError, UsageError
@@ -27,6 +27,14 @@ from tristream.streams.errors import SearchError, UsageError
 MakeVideo = Callable[..., Path]
 COLOURS = [(220, 30, 30), (30, 200, 30), (30, 30, 220)]
 ODD_NAME = "<script>&'\".avi"
+
+
+@pytest.mark.parametrize(
+    ("parts", "lengths"),
+    [([0.3, 0.2], [0.3, 0.2]), ([0.5, -0.1], [0.4, 0.0]), ([0.3, 0.3, -0.2], [0.2, 0.2, 0]), ([0.1, -0.3], [0, 0])],
+)
+def test_bars_are_as_long_as_the_score(parts: list[float], lengths: list[float]) -> None:
+    assert lengths_of(parts) == pytest.approx(lengths)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,12 @@ def test_a_stream_has_one_weight() -> None:
 
 
 def test_streams_that_are_not_named_do_not_count_and_without_weights_all_do() -> None:
-    assert checked_weights({"audio": 2.0}, tuple(DIMS)) == {"spatial": 0.0, "temporal": 0.0, "audio": 2.0}
+    assert checked_weights({"audio": 2.0}, tuple(DIMS)) == {"spatial": 0.0, "temporal": 0.0, "audio": 1.0}
+    assert checked_weights({"spatial": 1e300, "audio": 5e299}, tuple(DIMS)) == {
+        "spatial": 1.0,
+        "temporal": 0.0,
+        "audio": 0.5,
+    }
     assert checked_weights(None, tuple(DIMS)) == {"spatial": 1.0, "temporal": 1.0, "audio": 1.0}
 
 

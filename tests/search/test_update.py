@@ -5,9 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 sys.path.append(str(Path(__file__).parent))
@@ -17,6 +20,7 @@ from updates import QUERIES, fresh, results, zero_centre
 from tristream.fusion.embedding import VideoEmbedding
 from tristream.fusion.lock import lock_folder
 from tristream.fusion.parts import parts_of
+from tristream.search import writer
 from tristream.search.index import VideoIndex
 from tristream.search.query import Query
 from tristream.search.update import update_index
@@ -173,6 +177,20 @@ def test_an_index_of_another_table_is_refused(table: Path, folder: Path, tmp_pat
     assert changed(update_index(other, folder, overwrite=True)) == (8, 0)
 
 
+def test_a_table_and_index_that_were_moved_go_on(table: Path, folder: Path, tmp_path: Path) -> None:
+    update_index(table, folder)
+    moved = table.rename(tmp_path / "moved")
+    put(moved, some_videos(1, first=90))
+    assert changed(update_index(moved, folder)) == (4, 0)
+
+
+def test_a_file_beside_it_does_not_keep_an_index_from_being_made_anew(table: Path, folder: Path) -> None:
+    update_index(table, folder)
+    (folder / "map.html").write_text("a map")
+    assert changed(update_index(table, folder, overwrite=True)) == (40, 0)
+    assert (folder / "map.html").read_text() == "a map"
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_of_other_files_is_left_alone(table: Path, tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "photos").mkdir()
@@ -214,7 +232,10 @@ def test_an_opened_index_stays_as_it_was(table: Path, folder: Path) -> None:
     parts_of(table)[0].unlink()
     put(table, some_videos(40, first=50))
     update_index(table, folder)
-    found = [(hit.path, hit.start_seconds, hit.row["level"], hit.score) for hit in opened.search(QUERIES[0], 10_000)]
+    found = [
+        (hit.path, hit.start_seconds, hit.row["level"], hit.score)
+        for hit in opened.search(QUERIES[0], 10_000, merge=False)
+    ]
     assert found == before[0]
 
 
@@ -308,6 +329,43 @@ def test_a_full_disk_is_told_and_what_was_there_is_whole(table: Path, folder: Pa
     assert "cannot write to the index" in done.stdout
     assert results(folder) == before
     assert update_index(table, folder).added == 3001
+
+
+@pytest.mark.parametrize("most_bytes", [190_000, 400_000])  # less than the vectors take, and than the graph
+def test_a_full_disk_while_a_graph_is_written_is_told(table: Path, folder: Path, most_bytes: int) -> None:
+    put(table, [video("/long.avi", [vector_of(seed) for seed in range(5000)])])
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+            f"from updates import update_on_a_small_disk\n"
+            f"update_on_a_small_disk({str(table)!r}, {str(folder)!r}, {most_bytes}, 'hnsw')",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "cannot write to the index" in done.stdout
+    update_index(table, folder, kind="hnsw")
+    assert len(VideoIndex(folder)) == 5041
+
+
+def test_a_part_that_is_replaced_while_it_is_read_is_read_as_it_was(
+    table: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = writer.batches_of
+
+    def replaced(part: pq.ParquetFile, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        if columns is None:
+            put(table, some_videos(1, clips=1))  # an embed-video beside it, which writes the parts anew
+        return read(part, rows, columns)
+
+    monkeypatch.setattr(writer, "batches_of", replaced)
+    update_index(table, folder)
+    monkeypatch.undo()
+    update_index(table, folder)
+    assert results(folder) == fresh(table, folder.parent / "fresh")
 
 
 def test_windows_are_kept(table: Path, folder: Path) -> None:

@@ -151,8 +151,9 @@ def test_a_sheet_and_a_map_are_written(index: Path, table: Path, videos: Path, t
     [
         (["INDEX"], "give a QUERY, or --duplicates without one"),
         (["INDEX", "red.avi", "--duplicates"], "give a QUERY, or --duplicates without one"),
-        (["INDEX", "nothing.avi"], "no such file: nothing.avi. A query is a video, a moment"),
-        (["INDEX", "."], ". is a folder. A query is a video, a moment"),
+        (["INDEX", "nothing.avi"], "nothing.avi is no file, and no id of a row. A query is a video, a moment"),
+        (["INDEX", "x" * 300], "is no file"),
+        (["INDEX", "."], ". is no file, and no id of a row. A query is a video, a moment"),
         (["INDEX", "0" * 32], "no row of the index"),
         (["INDEX", "red.avi@50-60"], "lies in 50-60 s: it ends at 10"),
         (["INDEX", "red.avi", "--weights", "smell=1"], "no stream 'smell' in this index; it has spatial"),
@@ -216,6 +217,7 @@ def test_a_damaged_index_is_refused_and_mended(
         (["TABLE", "-o", "NEW", "--map", "NEW/nowhere/map.html"], "there is no folder"),
         (["TABLE", "-o", "NEW", "--map", "map.png"], "--map map.png: map writes .html files"),
         (["TABLE", "-o", "NEW", "--map", "map.html", "--colour", "taste"], "no column 'taste'"),
+        (["TABLE", "-o", "NEW", "--memory", "inf"], "--memory is a number of GB, got inf"),
         (["TABLE", "-o", "NEW", "--kind", "annoy"], "'annoy' is not one of 'auto', 'flat', 'hnsw', 'ivfpq'"),
     ],
 )
