@@ -23,7 +23,9 @@ from tristream.search.similarity import unit
 MODEL_ID = "0123456789ab"
 DIMS = {"spatial": 256, "temporal": 256, "audio": 256}  # pocket's
 WINDOWS_A_VIDEO = 20
-PART_ROWS = 50_000
+WINDOWS = Windows(5.0, 1.0)
+PART_ROWS = 50_000  # clips, and the rows of their videos
+VIDEO_IDS = 1 << 60  # above those of clips
 Floats = NDArray[np.float32]
 
 
@@ -87,25 +89,28 @@ class Maker:
 
 
 def write_table(folder: Path, maker: Maker, dims: Mapping[str, int], first: int, rows: int) -> None:
-    """Add rows to a table, windows of videos from the one that row `first` is of."""
-    schema = TableKind(MODEL_ID, "made", Windows(5.0, 5.0), dims).schema()
+    """Add clips to a table, windows of videos from the one that clip `first` is of; and a row for each video."""
+    schema = TableKind(MODEL_ID, "made", WINDOWS, dims).schema()
     folder.mkdir(exist_ok=True)
     for begin in range(first, first + rows, PART_ROWS):
         numbers = np.arange(begin, min(begin + PART_ROWS, first + rows))
         vectors = maker.windows(numbers // WINDOWS_A_VIDEO, begin)
-        starts = 5.0 * (numbers % WINDOWS_A_VIDEO)
+        starts = WINDOWS.stride_seconds * (numbers % WINDOWS_A_VIDEO)
+        videos, where = np.unique(numbers // WINDOWS_A_VIDEO, return_inverse=True)
+        means = np.stack([vectors[where == place].mean(axis=0) for place in range(len(videos))])
+        embeddings = np.concatenate([vectors, means])
         values: dict[str, Any] = {
-            "id": [f"{number:032x}" for number in numbers],
-            "embedding": pa.FixedSizeListArray.from_arrays(vectors.reshape(-1), vectors.shape[1]),
-            "level": ["clip"] * len(numbers),
-            "path": [f"/videos/{number // WINDOWS_A_VIDEO:08d}.avi" for number in numbers],
-            "start_seconds": starts,
-            "end_seconds": starts + 5.0,
-            "model_id": [MODEL_ID] * len(numbers),
-            "status": ["ok"] * len(numbers),
+            "id": [f"{number:032x}" for number in numbers] + [f"{VIDEO_IDS + video:032x}" for video in videos],
+            "embedding": pa.FixedSizeListArray.from_arrays(embeddings.reshape(-1), embeddings.shape[1]),
+            "level": ["clip"] * len(numbers) + ["video"] * len(videos),
+            "path": [f"/videos/{video:08d}.avi" for video in (*videos[where], *videos)],
+            "start_seconds": np.concatenate([starts, np.zeros(len(videos))]),
+            "end_seconds": np.concatenate([starts, np.full(len(videos), starts.max())]) + WINDOWS.window_seconds,
+            "model_id": [MODEL_ID] * len(embeddings),
+            "status": ["ok"] * len(embeddings),
         }
         columns = [
-            pa.array(values[name], kind) if name in values else pa.nulls(len(numbers), kind)
+            pa.array(values[name], kind) if name in values else pa.nulls(len(embeddings), kind)
             for name, kind in zip(schema.names, schema.types, strict=True)
         ]
         pq.write_table(pa.Table.from_arrays(columns, schema=schema), new_part(folder), write_page_checksum=True)

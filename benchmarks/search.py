@@ -2,17 +2,19 @@
 
     python benchmarks/search.py --like TABLE [--sizes 10000,100000,1000000] [--kinds auto] [--out FILE.json]
 
-The vectors are made with the structure of those of TABLE, which has many clips of each of its videos. Queries are
-windows that are not in the table: half of its videos, half of others. A table of the size is written as embed-video
-writes it, and `index-video`'s own code makes the index, in a process of its own.
+The vectors are made with the structure of those of TABLE, which has many clips of each of its videos: windows of 5 s,
+one a second. Queries are windows that are not in the table: half of its videos, half of others. A table with so many
+clips is written as embed-video writes it, and `index-video`'s own code makes the index, in a process of its own.
 
 Each index is asked with all streams alike, with each alone, and with weights drawn at random; what is found is compared
 with all vectors. Beside it, in the same run: faiss called directly, on the same graph or codes and with its own
-refinement, and hnswlib where it is installed.
+refinement, and hnswlib (`pip install 'tristream[bench]'`). Windows that overlap are told one by one, as these tell
+them; a row of the table is of moments merged, as `search-video` does.
 """
 
 import argparse
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,11 +29,9 @@ from made_embeddings import DIMS, MODEL_ID, WINDOWS_A_VIDEO, Floats, Maker, spec
 from numpy.typing import NDArray
 from trainings import Kept, in_a_process
 
-from tristream.fusion.parts import parts_of, read_part
 from tristream.search.index import VideoIndex
 from tristream.search.kinds import ENOUGH_RECALL, HNSW_BUILD_EFFORT, HNSW_LINKS, recall_of
 from tristream.search.query import Query
-from tristream.search.rows import vectors_of
 from tristream.search.segment import Segment
 from tristream.search.update import update_index
 from tristream.search.vectors import ExactIndex, proposals
@@ -41,6 +41,13 @@ K = 10
 ROUNDS = 5
 BUILD_COLUMNS = ("built, s", "1,000 more, s", "opened, s", "on disk, GB", "memory while built, GB")
 SEARCH_COLUMNS = ("recall@10", "ms a query", "99 % within, ms", "faiss alone, ms", "ours takes more by")
+SEARCH_FORMS = {
+    "recall": "{:.3f}",
+    "milliseconds": "{:.2f}",
+    "slowest_milliseconds": "{:.2f}",
+    "bare_milliseconds": "{:.2f}",
+    "overhead": "{:.0%}",
+}
 
 
 def build(table: Path, folder: Path, kind: str) -> dict[str, Any]:
@@ -70,7 +77,7 @@ def measure(folder: Path, maker: Maker, rows: int) -> dict[str, Any]:
     began = time.perf_counter()
     index = VideoIndex(folder)
     figures: dict[str, Any] = {"seconds to open": time.perf_counter() - began}
-    (segment,) = index.segments
+    (segment,) = (each for each in index.segments if each.record.level == "clip")
     videos = rows // WINDOWS_A_VIDEO
     of_table = np.random.default_rng(4).integers(0, videos, QUERIES // 2)
     vectors = maker.windows(np.concatenate([of_table, videos + np.arange(QUERIES - QUERIES // 2)]), 10**9)
@@ -106,6 +113,11 @@ def measure(folder: Path, maker: Maker, rows: int) -> dict[str, Any]:
             ),
             "slowest_milliseconds": max(each.slowest_milliseconds for each in ours[1:]),
         }
+    merged = [timed(lambda query: index.search(query[0], K), queries) for _ in range(1 + ROUNDS)][1:]
+    figures["alike, moments merged"] = {
+        "milliseconds": float(np.median([each.milliseconds for each in merged])),
+        "slowest_milliseconds": max(each.slowest_milliseconds for each in merged),
+    }
     return figures
 
 
@@ -156,11 +168,14 @@ class Bare:
         return rows
 
 
-def with_hnswlib(table: Path, queries: Floats) -> dict[str, Any]:
+def with_hnswlib(folder: Path, queries: Floats) -> dict[str, Any]:
     """The same vectors in hnswlib's graph: float32 in memory, streams alike."""
     import hnswlib
 
-    vectors = np.concatenate([vectors_of(read_part(part, ["embedding"])) for part in parts_of(table)])
+    opened = VideoIndex(folder)
+    vectors = max((each.vectors for each in opened.segments if each.record.level == "clip"), key=len)
+    asked = [opened.centred(Query.of_vector(query, opened.dims, MODEL_ID)).vectors.values() for query in queries]
+    queries = np.stack([np.concatenate(list(each)) for each in asked])
     began = time.perf_counter()
     index = hnswlib.Index("ip", vectors.shape[1])
     index.init_index(len(vectors), M=HNSW_LINKS, ef_construction=HNSW_BUILD_EFFORT)
@@ -170,9 +185,9 @@ def with_hnswlib(table: Path, queries: Floats) -> dict[str, Any]:
     figures: dict[str, Any] = {"seconds": seconds}
     for effort in (32, 64, 128, 256, 512):
         index.set_ef(effort)
-        asked = timed(lambda query: index.knn_query(query[0][None], K, num_threads=1)[0][0], queries)
-        figures |= {"effort": effort, "milliseconds": asked.milliseconds}
-        figures["recall"] = recall_of(np.array(asked.answers, np.int64), truth)
+        answered = timed(lambda query: index.knn_query(query[0][None], K, num_threads=1)[0][0], queries)
+        figures |= {"effort": effort, "milliseconds": answered.milliseconds}
+        figures["recall"] = recall_of(np.array(answered.answers, np.int64), truth)
         if figures["recall"] >= ENOUGH_RECALL:
             break
     figures["peak_gigabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
@@ -191,7 +206,7 @@ def one_size(rows: int, kind: str, like: Path, others: bool) -> dict[str, Any]:
         figures["add 1000"] = in_a_process(build, table, folder, kind)
         if others:
             queries = maker.windows(np.random.default_rng(4).integers(0, rows // WINDOWS_A_VIDEO, QUERIES), 10**9)
-            figures["hnswlib"] = in_a_process(with_hnswlib, table, queries)
+            figures["hnswlib"] = in_a_process(with_hnswlib, folder, queries)
     return figures
 
 
@@ -205,7 +220,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="keep the figures there, and go on from what is there")
     arguments = parser.parse_args()
     kept = Kept(arguments.out, {"like": arguments.like})
-    has_hnswlib = find_spec("hnswlib") is not None
+    if not (has_hnswlib := find_spec("hnswlib") is not None):
+        print("hnswlib is not installed and left out: pip install 'tristream[bench]'", file=sys.stderr)
     for rows in map(int, arguments.sizes.split(",")):
         for kind in arguments.kinds.split(","):
             name = f"{rows} {kind}"
@@ -243,16 +259,7 @@ def search_rows(figures: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """What searching took, by the way streams are weighted."""
     for streams, row in figures["search"].items():
         if streams != "seconds to open":
-            yield (
-                streams,
-                [
-                    f"{row['recall']:.3f}",
-                    f"{row['milliseconds']:.2f}",
-                    f"{row['slowest_milliseconds']:.2f}",
-                    f"{row['bare_milliseconds']:.2f}",
-                    f"{row['overhead']:.1%}",
-                ],
-            )
+            yield streams, [form.format(row[name]) if name in row else "-" for name, form in SEARCH_FORMS.items()]
     if other := figures.get("hnswlib"):
         cells = [f"{other['recall']:.3f}", f"{other['milliseconds']:.2f}", "-", "-", "-"]
         yield f"hnswlib, built in {other['seconds']:.0f} s, alike", cells
