@@ -33,7 +33,8 @@ EFFORTS = {
     "ivfpq": (4, 8, 16, 32, 64, 128, 256, 512),
 }
 ENOUGH_RECALL = 0.96
-SAMPLE_QUERIES = 64  # for each way to weight streams: alike, each alone, at random
+SAMPLE_QUERIES = 128  # for each way to weight streams: alike, each alone, at random
+OTHER_SHARE = 0.7  # of another row, that makes a row as hard to find the nearest of as one that is in no collection
 SAMPLE_K = 10
 
 
@@ -110,7 +111,7 @@ def _some(vectors: Floats32, count: int) -> Floats32:
 def _sample_queries(vectors: Floats32, blocks: Sequence[slice]) -> list[Floats32]:
     """Queries (Q, D) of each way to weight the streams: alike, each alone, at random.
 
-    Half of them are some of the vectors (N, D), and half lie between two: queries that are in no collection are harder.
+    Half of them are some of the vectors (N, D), and half lie between two: as videos do that are not in the collection.
     """
     generator = np.random.default_rng(0)
     count, streams = min(SAMPLE_QUERIES, len(vectors)), len(blocks)
@@ -120,7 +121,7 @@ def _sample_queries(vectors: Floats32, blocks: Sequence[slice]) -> list[Floats32
     for weights in ways:  # each (Q, S)
         chosen = generator.choice(len(vectors), (2, count))
         queries = np.array(vectors[chosen[0]])
-        queries[: count // 2] += vectors[chosen[1, : count // 2]]
+        queries[: count // 2] += np.float32(OTHER_SHARE) * vectors[chosen[1, : count // 2]]
         for block, weight in zip(blocks, weights.T, strict=True):
             queries[:, block] *= weight[:, None]
         samples.append(queries)

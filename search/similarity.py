@@ -69,7 +69,7 @@ def parse_weights(text: str) -> dict[str, float]:
 def cosines(query: Mapping[str, Floats32], rows: Floats32, blocks: Mapping[str, slice]) -> NDArray[np.float64]:
     """The cosine (N, S) of a query's unit vectors (D_s,) and those of rows (N, D), for each stream of `blocks`."""
     # In float64, so that the same two vectors give the same cosine whatever rows stand around them.
-    columns = [
-        np.einsum("nd,d->n", rows[:, block], query[stream], dtype=np.float64) for stream, block in blocks.items()
-    ]
-    return np.stack(columns, axis=1)
+    values = np.empty((len(rows), len(blocks)))
+    for column, (stream, block) in enumerate(blocks.items()):
+        np.einsum("nd,d->n", rows[:, block], query[stream], dtype=np.float64, out=values[:, column])
+    return values
