@@ -25,7 +25,7 @@ NARROW = 0.1
 SPARE = 8  # candidates beyond those asked for: more exact scores may put them in another order
 MORE = 2  # so many times k are proposed and scored again, and
 AT_LEAST_MORE = 32  # no fewer than so many beyond k
-MORE_BY_CODES = 10  # of codes of a byte for eight dimensions
+MORE_BY_CODES = 30  # of codes of a byte for eight dimensions
 
 
 class VectorIndex(Protocol):
