@@ -47,14 +47,6 @@ def centred(vectors: Floats32, centre: NDArray[np.float64]) -> Floats32:
     return unit(unit(vectors) - centre)
 
 
-def less(vector: Floats32, centre: NDArray[np.float64]) -> Floats32:
-    """A unit vector (D_s,) less the centre (D_s,): a unit vector again."""
-    rest = vector - centre
-    length = np.sqrt(rest @ rest) or 1.0
-    moved: Floats32 = (rest / length).astype(np.float32)
-    return moved
-
-
 def uncentred(vector: Floats32, centre: NDArray[np.float64]) -> Floats32:
     """The unit vector (D_s,) that `centred` makes such a unit vector of: the one on the line through the centre."""
     along = float(vector @ centre)

@@ -20,7 +20,7 @@ from tristream.streams.errors import SearchError, UsageError
 THRESHOLD = 0.85
 # Of each video so many are looked at, and more where the last of them is alike, too; a group that is larger still holds
 # together all the same, by those that its videos share.
-NEIGHBOURS, MOST_NEIGHBOURS = 32, 2048
+NEIGHBOURS, MOST_NEIGHBOURS = 32, 512
 QUERIES = 256  # videos at a time
 ROUNDING = 1e-6  # of scores in float32
 # Containers, frame rates and the padding of sound move the end of a video by this much at most.

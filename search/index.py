@@ -12,13 +12,13 @@ from typing import Literal
 
 import pyarrow.compute as pc
 
-from tristream.search.centre import Centre, less, uncentred
+from tristream.search.centre import Centre, uncentred
 from tristream.search.filters import Filter
 from tristream.search.hits import Moment, best_rows, mask_of, merged
 from tristream.search.manifest import IndexManifest, check_file, read_manifest
 from tristream.search.query import Query
 from tristream.search.segment import Segment
-from tristream.search.similarity import Weights, checked_weights
+from tristream.search.similarity import Weights, checked_weights, unit
 from tristream.streams.errors import SearchError, UsageError
 
 Level = Literal["clip", "video"]
@@ -80,7 +80,8 @@ class VideoIndex:
 
     def centred(self, query: Query) -> Query:
         """The query as its vectors are compared with those of the index."""
-        return replace(query, vectors={name: less(vector, self.centre[name]) for name, vector in query.vectors.items()})
+        vectors = {stream: unit(vector[None] - self.centre[stream])[0] for stream, vector in query.vectors.items()}
+        return replace(query, vectors=vectors)
 
     def search(
         self,

@@ -44,7 +44,7 @@ class Built:
 
     index: Any
     effort: int
-    recall: float  # at 10 of rows as queries, of the way to weight their streams that it is the lowest for
+    recall: float  # at 10 of sample queries, of the way to weight their streams that it is the lowest for
 
 
 def hnsw_bytes(rows: int, width: int) -> int:

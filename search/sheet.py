@@ -39,7 +39,7 @@ class Card:
     path: str
     span: str
     score: float | None  # None for the query
-    bars: tuple["Bar", ...]
+    bars: tuple[Bar, ...]
     picture: bytes | None
 
 

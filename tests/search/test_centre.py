@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).parent))
 from fake_tables import DIMS, MODEL_ID, put, some_videos, vector_of, video
 from updates import fresh, results
 
-from tristream.search.centre import PRIOR_ROWS, centred, find_centre, less, uncentred
+from tristream.search.centre import PRIOR_ROWS, centred, find_centre, uncentred
 from tristream.search.index import VideoIndex
 from tristream.search.query import Query
 from tristream.search.similarity import unit
@@ -37,7 +37,6 @@ def test_uncentred_is_the_inverse(seed: int, length: float) -> None:
     moved = centred(vectors * 7, centre)
     np.testing.assert_allclose(np.linalg.norm(moved, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose([uncentred(each, centre) for each in moved], vectors, atol=1e-4)
-    np.testing.assert_allclose([less(each, centre) for each in vectors], moved, atol=1e-6)
 
 
 def test_what_all_have_in_common_is_no_likeness(tmp_path: Path) -> None:
