@@ -248,19 +248,16 @@ def test_killed_at_every_rename_and_resumed(tmp_path: Path, fork: Any, whole: di
 
 def test_killed_at_random_and_resumed(tmp_path: Path, fork: Any, whole: dict[str, Any]) -> None:
     chance = np.random.default_rng(0)
-    began = time.monotonic()
-    process = fork.Process(target=fill_and_die, args=(str(tmp_path / "timed"), -1, -1))
-    process.start()
-    process.join()
-    longest_seconds = time.monotonic() - began  # of a run on this machine, kills are spread over it
     kills, folder, levels = 0, tmp_path / "table-0", set()
     while kills < 30:
+        begun_with = _parts(folder)
+        # A part here and there, then within the next: by what it has written, not by how fast the machine is.
+        kill_at = begun_with + int(chance.integers(0, 6))
         process = fork.Process(target=fill_and_die, args=(str(folder), -1, -1))
         process.start()
-        began = time.monotonic()
-        while not folder.exists() and time.monotonic() - began < 10:
-            time.sleep(0.001)
-        process.join(chance.uniform(0, longest_seconds))
+        while process.is_alive() and (_parts(folder) < kill_at or not folder.exists()):
+            time.sleep(0.0005)
+        process.join(chance.uniform(0, 0.005))
         process.kill()
         process.join()
         if process.exitcode == 0:  # it was done before
@@ -274,6 +271,10 @@ def test_killed_at_random_and_resumed(tmp_path: Path, fork: Any, whole: dict[str
     fill(folder)
     assert _content(folder) == whole
     assert len(levels) > 3  # it was killed here and there
+
+
+def _parts(folder: Path) -> int:
+    return len(list(folder.glob("*.parquet")))
 
 
 # Disks that fail
