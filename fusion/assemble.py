@@ -17,11 +17,11 @@ from tristream.streams.picture import PictureFormat
 from tristream.streams.placement import DtypeName, place
 from tristream.streams.spatial import AnySpatialCNN, build_spatial_cnn
 from tristream.streams.stream import Stream
-from tristream.streams.temporal import MotionCNN, SmallMotionCNN, build_motion_cnn
+from tristream.streams.temporal import AnyMotionCNN, build_motion_cnn
 from tristream.streams.weights import load_weights, read_weights
 
 M = TypeVar("M", bound=nn.Module)
-CNN = AnySpatialCNN | MotionCNN | SmallMotionCNN | AudioCNN
+CNN = AnySpatialCNN | AnyMotionCNN | AudioCNN
 
 
 def build_parts(

@@ -1,6 +1,6 @@
 """Step features along a video in, one stream vector a clip out, with memory for a few clips only.
 
-features (T, F) with times -> clips of `window_seconds` every `stride_seconds` -> vectors (D,) by clip
+features (T, ...) with times -> clips of `window_seconds` every `stride_seconds` -> vectors (...) by clip
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ class ClipEncoder:
     Args:
         windows: how the video is cut.
         max_steps: the most steps a clip may have; more are thinned evenly.
-        encode: the stream's recurrent encoder, N sequences (T_i, F) -> (N, D).
+        encode: the stream's recurrent encoder, N sequences (T_i, ...) -> (N, ...), as (T_i, F) -> (N, D).
         repeat_last: repeat a clip's last step until it has `max_steps`, for encoders that need just so many.
     """
 
@@ -35,13 +35,24 @@ class ClipEncoder:
         self._max_steps = max_steps
         self._encode = encode
         self._repeat_last = repeat_last
-        self._features: list[Tensor] = []  # (T_i, F) each
+        self._features: list[Tensor] = []  # (T_i, ...) each
         self._times: list[NDArray[np.float64]] = []  # (T_i, 3): seconds, start_seconds, end_seconds
-        self._vectors: dict[int, NDArray[np.float32]] = {}  # clip -> (D,)
+        self._vectors: dict[int, NDArray[np.float32]] = {}  # clip -> what `encode` made of it
         self._next = 0  # the first clip not yet encoded
 
+    @property
+    def done(self) -> int:
+        """Of so many clips from the first it is known what this stream has."""
+        return self._next
+
+    def take(self, clips: range) -> dict[int, NDArray[np.float32]]:
+        """The vectors of these clips, which are then let go, with those before them."""
+        taken = {clip: self._vectors[clip] for clip in clips if clip in self._vectors}
+        self._vectors = {clip: vector for clip, vector in self._vectors.items() if clip >= clips.stop}
+        return taken
+
     def add(self, features: Tensor, steps: Steps, part: slice) -> None:
-        """Take the features (T, F) of a slice of steps that follow those before."""
+        """Take the features (T, ...) of a slice of steps that follow those before."""
         times = np.stack([steps.seconds, steps.start_seconds, steps.end_seconds], axis=1)[part]
         self._features.append(features)
         self._times.append(times)
@@ -52,7 +63,7 @@ class ClipEncoder:
             self._encode_up_to(whole, float("inf"))
 
     def finish(self, duration_seconds: float) -> dict[int, NDArray[np.float32]]:
-        """The vector (D,) of every clip in which this stream is present."""
+        """What `encode` made of every clip in which this stream is present, but for those taken."""
         if self._features:
             self._encode_up_to(self._windows.count(duration_seconds), duration_seconds)
         return self._vectors

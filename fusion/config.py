@@ -7,6 +7,7 @@ from tristream.streams.config import (
     AudioCNNName,
     AudioConfig,
     FlowConfig,
+    MotionCNNName,
     RecurrentConfig,
     SamplingConfig,
     SpatialConfig,
@@ -63,6 +64,19 @@ class ModelConfig:
         if backbone not in (None, spatial.backbone):
             spatial = replace(spatial, backbone=backbone, same_padding=False)
         return replace(self, spatial=spatial if same_padding is None else replace(spatial, same_padding=same_padding))
+
+    def with_temporal_cnn(self, cnn: MotionCNNName) -> "ModelConfig":
+        """The same model with another motion CNN; `histogram` has a step for each pair of frames.
+
+        Raises:
+            UsageError: the model has no temporal stream.
+        """
+        if self.temporal is None:
+            raise UsageError("a motion CNN was given, but the model has no temporal stream, or it is left out")
+        temporal = replace(self.temporal, cnn=cnn)
+        if cnn == "histogram":
+            temporal = replace(temporal, pairs=1, stride=1)
+        return replace(self, temporal=temporal)
 
     def with_audio_cnn(self, cnn: AudioCNNName) -> "ModelConfig":
         """The same model with another audio CNN, and the log-mel that goes with it.
@@ -138,6 +152,13 @@ CONVLSTM2024 = ModelConfig(
     temporal=None,
     audio=None,
     sampling=_TWENTY_FRAMES,
+)
+
+# What tells unusual motion in front of a fixed camera, and has nothing to train: histograms of flow, a step a frame.
+CAMERA = ModelConfig(
+    spatial=None,
+    temporal=TemporalConfig(cnn="histogram", pairs=1, stride=1, recurrent=RecurrentConfig("mean")),
+    audio=None,
 )
 
 _POCKET_RECURRENT = RecurrentConfig(hidden=128)  # both directions -> 256

@@ -51,6 +51,7 @@ class ClipEmbedding:
     present: Mapping[StreamName, bool]
     dims: Mapping[StreamName, int]
     votes: NDArray[np.float32] = field(default_factory=lambda: NO_VECTOR)
+    tile: int = 0  # of the grid, row by row; where there is none, the whole picture
 
     def stream(self, name: str) -> NDArray[np.float32]:
         """The vector (D_s,) of one stream; zero where it is not present.
@@ -100,27 +101,26 @@ def clips_of(
     windows: Windows,
     duration_seconds: float,
 ) -> tuple[ClipEmbedding, ...]:
-    """The clips in which any stream is present, in order; `vectors` has each stream's by clip.
+    """The clips in which any stream is present, in order; `vectors` has each stream's by clip, one a tile.
 
-    A vector is (D_s,), or (D_s + K,) where votes follow it.
+    They are (P, D_s), or (P, D_s + K) where votes follow. What there is one of only, as sound, goes to all tiles.
     """
     clips = []
     for index in sorted(set().union(*vectors.values())):
         start_seconds, end_seconds = windows.span(index, duration_seconds)
         present = {name: index in vectors[name] for name in dims}
-        wholes = {name: vectors[name].get(index, np.zeros(size, np.float32)) for name, size in dims.items()}
-        vector = np.concatenate([wholes[name][:size] for name, size in dims.items()])
-        votes = np.concatenate([wholes[name][size:] for name, size in dims.items()])
-        clips.append(ClipEmbedding(start_seconds, end_seconds, vector, present, dims, votes))
+        wholes = {name: vectors[name].get(index, np.zeros((1, size), np.float32)) for name, size in dims.items()}
+        for tile in range(max(map(len, wholes.values()))):
+            parts = {name: whole[min(tile, len(whole) - 1)] for name, whole in wholes.items()}  # (D_s + K,)
+            vector = np.concatenate([parts[name][:size] for name, size in dims.items()])
+            votes = np.concatenate([parts[name][size:] for name, size in dims.items()])
+            clips.append(ClipEmbedding(start_seconds, end_seconds, vector, present, dims, votes, tile))
     return tuple(clips)
 
 
-def shifted(clips: tuple[ClipEmbedding, ...], seconds: float) -> tuple[ClipEmbedding, ...]:
-    """The clips of a moment on the clock of its file."""
-    return tuple(
-        replace(clip, start_seconds=clip.start_seconds + seconds, end_seconds=clip.end_seconds + seconds)
-        for clip in clips
-    )
+def shifted(clip: ClipEmbedding, seconds: float) -> ClipEmbedding:
+    """A clip of a moment on the clock of its file."""
+    return replace(clip, start_seconds=clip.start_seconds + seconds, end_seconds=clip.end_seconds + seconds)
 
 
 def join_clips(clips: tuple[ClipEmbedding, ...]) -> tuple[NDArray[np.float32], dict[StreamName, bool]]:

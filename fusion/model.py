@@ -5,32 +5,33 @@ file -> steps of each stream -> CNN (T, F) -> recurrent (D_s,) a clip -> joined 
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from time import perf_counter
 
 from tristream.fusion.assemble import build_streams
 from tristream.fusion.batch import Job, embed_files
 from tristream.fusion.classify import ModelClassifier
-from tristream.fusion.clips import ClipEncoder
 from tristream.fusion.config import ModelConfig
-from tristream.fusion.embedding import VideoEmbedding, clips_of, join_clips, shifted
+from tristream.fusion.embedding import VideoEmbedding
+from tristream.fusion.opened_video import OpenedVideo
 from tristream.fusion.overrides import Overrides
 from tristream.fusion.plan import flow_engine, open_media, step_plan
 from tristream.fusion.save import save_model
 from tristream.fusion.source import DEFAULT_MODEL, ModelSource, find_model
 from tristream.fusion.windows import Windows
-from tristream.streams.config import AudioCNNName, FlowEngineName, RecurrentCell, SamplingStrategy, StreamName
-from tristream.streams.errors import MediaError, UsageError
-from tristream.streams.excerpt import Excerpt
-from tristream.streams.flow import FlowEngine
-from tristream.streams.media import MediaReader
+from tristream.streams.config import (
+    AudioCNNName,
+    FlowEngineName,
+    MotionCNNName,
+    RecurrentCell,
+    SamplingStrategy,
+    StreamName,
+)
+from tristream.streams.errors import UsageError
+from tristream.streams.grid import Grid
 from tristream.streams.picture import PictureFormat
-from tristream.streams.pipeline import read_steps
 from tristream.streams.placement import DtypeName, select_device
-from tristream.streams.steps import StepPlan, Steps, Timings
 from tristream.streams.stream import Stream
 
 DEFAULT_BATCH_SIZE = 16
@@ -77,35 +78,50 @@ class Model:
         *,
         window: float = Windows.window_seconds,
         stride: float | None = None,
+        grid: Grid | None = None,
+        fps: float | None = None,
         batch_size: int = DEFAULT_BATCH_SIZE,
         moment: tuple[float, float] | None = None,
     ) -> VideoEmbedding:
         """Embed one video or sound file, or a moment of it.
 
         Args:
-            path: the file.
+            path: the file, or a folder of numbered frames.
             window: seconds a clip; a video up to this long is one clip.
             stride: seconds from one clip's start to the next's; by default the window.
+            grid: cut the picture, too, so that there is a clip of each tile; by default it is whole.
+            fps: frames a second of a folder.
             batch_size: steps that go through a CNN together.
             moment: start and end in seconds of what to embed, as if the file were cut there; by default all of it.
 
         Raises:
             MediaError: the file cannot be opened or decoded, or has none of the model's streams there.
-            UsageError: window, stride, batch size or moment that cannot be.
+            UsageError: window, stride, grid, fps, batch size or moment that cannot be.
         """
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, got {batch_size}")
-        windows = Windows(window, window if stride is None else stride)
-        plan = step_plan(self.config, self.picture, windows)
-        engine = flow_engine(self.source, plan, self.device)
+        windows = Windows(window, window if stride is None else stride, grid or Grid())
         start_seconds, end_seconds = moment or (0.0, float("inf"))
         if not 0 <= start_seconds < end_seconds:
             raise UsageError(f"a moment starts at 0 s or later and before its end, got {moment}")
-        with open_media(str(path), plan, engine, self.threads, start_seconds) as reader:
-            if moment is None:
-                return self._embed(reader, plan, engine, windows, batch_size)
-            result = self._embed(Excerpt(reader, *moment), plan, engine, windows, batch_size)
-            return replace(result, clips=shifted(result.clips, start_seconds))
+        with self.open(path, windows, fps=fps, batch_size=batch_size, moment=moment) as opened:
+            clips = tuple(opened.clips())
+            return opened.summary(clips)
+
+    def open(
+        self,
+        path: str | Path,
+        windows: Windows,
+        *,
+        fps: float | None = None,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        moment: tuple[float, float] | None = None,
+    ) -> OpenedVideo:
+        """A file whose clips come one after the other, so that a long one need not be held; as `embed` otherwise."""
+        plan = step_plan(self.config, self.picture, windows)
+        engine = flow_engine(self.source, plan, self.device)
+        reader = open_media(str(path), plan, engine, self.threads, moment[0] if moment else 0.0, fps)
+        return OpenedVideo(self, reader, plan, engine, windows, batch_size, moment)
 
     def embed_many(
         self,
@@ -115,6 +131,8 @@ class Model:
         timeout: float | None = None,
         window: float = Windows.window_seconds,
         stride: float | None = None,
+        grid: Grid | None = None,
+        fps: float | None = None,
         batch_size: int = DEFAULT_BATCH_SIZE,
     ) -> Iterator[VideoEmbedding]:
         """Embed many files in worker processes; results come in order, and a failure as `result.error`.
@@ -124,8 +142,8 @@ class Model:
             jobs: worker processes, each with its share of the cores.
             timeout: seconds a file may take before its worker is ended; None for no bound.
         """
-        windows = Windows(window, window if stride is None else stride)
-        job = Job(self.source, windows, batch_size, self.device, self.dtype)
+        windows = Windows(window, window if stride is None else stride, grid or Grid())
+        job = Job(self.source, windows, batch_size, self.device, self.dtype, fps=fps)
         return embed_files(job, map(str, paths), jobs=jobs, timeout_seconds=timeout)
 
     def save(self, folder: str | Path, *, name: str | None = None, card: str = "") -> None:
@@ -136,58 +154,6 @@ class Model:
         """
         save_model(self.source, Path(folder), name=name or self.source.name, card=card)
 
-    def _embed(
-        self,
-        reader: MediaReader | Excerpt,
-        plan: StepPlan,
-        engine: FlowEngine | None,
-        windows: Windows,
-        batch_size: int,
-    ) -> VideoEmbedding:
-        timings = Timings()
-        model_seconds = 0.0
-        sampling = self.config.sampling
-        encoders = {
-            name: ClipEncoder(windows, sampling.max_steps, stream.vectors, sampling.repeat_last)
-            for name, stream in self.streams.items()
-        }
-        # Closed before the file is, whatever happens: its threads read from it.
-        with closing(read_steps(reader, plan, engine, timings)) as pieces:
-            for steps in pieces:
-                began = perf_counter()
-                self._add(encoders[steps.stream], steps, batch_size)
-                model_seconds += perf_counter() - began
-        began = perf_counter()
-        vectors = {name: encoder.finish(reader.duration_seconds) for name, encoder in encoders.items()}
-        clips = clips_of(vectors, self.dims, windows, reader.duration_seconds)
-        model_seconds += perf_counter() - began
-        if not clips:
-            raise MediaError(f"{reader.path} holds nothing that the streams {', '.join(self.streams)} could embed")
-        vector, present = join_clips(clips)
-        video = reader.info.video
-        return VideoEmbedding(
-            path=str(reader.path),
-            model_id=self.model_id,
-            vector=vector,
-            present=present,
-            dims=self.dims,
-            clips=clips,
-            warnings=(*([self.source.warning] if self.source.warning else []), *reader.warnings),
-            duration_seconds=reader.duration_seconds,
-            fps=video.fps if video else None,
-            width=video.width if video else None,
-            height=video.height if video else None,
-            decode_seconds=timings.decode_seconds,
-            flow_seconds=timings.flow_seconds,
-            model_seconds=model_seconds,
-        )
-
-    def _add(self, encoder: ClipEncoder, steps: Steps, batch_size: int) -> None:
-        stream = self.streams[steps.stream]
-        for first in range(0, len(steps), batch_size):
-            part = slice(first, min(first + batch_size, len(steps)))
-            encoder.add(stream.features(steps.take(part)), steps, part)
-
 
 def load_model(
     name_or_path: str | Path = DEFAULT_MODEL,
@@ -197,6 +163,7 @@ def load_model(
     streams: tuple[str, ...] | None = None,
     backbone: str | None = None,
     same_padding: bool | None = None,
+    temporal_cnn: MotionCNNName | None = None,
     audio_cnn: AudioCNNName | None = None,
     recurrent: RecurrentCell | None = None,
     sampling: SamplingStrategy | None = None,
@@ -213,6 +180,7 @@ def load_model(
         device: `auto`, `cpu` or `cuda`.
         dtype: of the CNNs: `auto`, `float32` or `bfloat16`.
         same_padding: pad the backbone as TensorFlow does, for weights that were converted from it.
+        temporal_cnn: `motion`, `small`, or `histogram`, which needs no training.
         audio_cnn: `vggish`, `yamnet` or `small`.
         streams: only these streams; the other arguments up to `flow` change the architecture likewise.
         spatial_weights, temporal_weights, audio_weights, flow_weights: weights files (.safetensors, .npz) of the
@@ -227,6 +195,7 @@ def load_model(
         streams=streams,
         backbone=backbone,
         same_padding=same_padding,
+        temporal_cnn=temporal_cnn,
         audio_cnn=audio_cnn,
         recurrent=recurrent,
         sampling=sampling,

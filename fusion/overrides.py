@@ -7,6 +7,7 @@ from tristream.fusion.config import ModelConfig
 from tristream.streams.config import (
     AudioCNNName,
     FlowEngineName,
+    MotionCNNName,
     RecurrentCell,
     RecurrentConfig,
     SamplingStrategy,
@@ -23,6 +24,7 @@ class Overrides:
     streams: tuple[str, ...] | None = None
     backbone: str | None = None
     same_padding: bool | None = None
+    temporal_cnn: MotionCNNName | None = None
     audio_cnn: AudioCNNName | None = None
     recurrent: RecurrentCell | None = None
     hidden: int | None = None  # units of each recurrent layer and direction
@@ -57,6 +59,8 @@ def apply_overrides(config: ModelConfig, overrides: Overrides) -> ModelConfig:
         config = config.with_streams(overrides.streams)
     if overrides.backbone is not None or overrides.same_padding is not None:
         config = config.with_backbone(overrides.backbone, overrides.same_padding)
+    if overrides.temporal_cnn is not None:
+        config = config.with_temporal_cnn(overrides.temporal_cnn)
     if overrides.audio_cnn is not None:
         config = config.with_audio_cnn(overrides.audio_cnn)
     if overrides.recurrent is not None:

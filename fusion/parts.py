@@ -21,6 +21,7 @@ from tristream.fusion.folder import sync_folder
 from tristream.fusion.rows import text_of
 from tristream.fusion.windows import Windows
 from tristream.streams.errors import TableError
+from tristream.streams.grid import parse_grid
 
 METADATA_KEY = b"tristream"
 
@@ -30,6 +31,7 @@ COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("content_sha256", pa.string()),
     ("start_seconds", pa.float64()),
     ("end_seconds", pa.float64()),
+    ("tile", pa.int32()),
     ("has_spatial", pa.bool_()),
     ("has_temporal", pa.bool_()),
     ("has_audio", pa.bool_()),
@@ -68,6 +70,7 @@ class TableKind:
             "model": self.model_name,
             "window_seconds": self.windows.window_seconds,
             "stride_seconds": self.windows.stride_seconds,
+            "grid": str(self.windows.grid),
             "streams": offsets,
             "asked": dict(self.asked),
         }
@@ -102,9 +105,14 @@ def about_part(part: Path) -> dict[str, Any]:
         raise _damaged(part, error) from error
     with suppress(KeyError, ValueError, AttributeError):
         about: dict[str, Any] = json.loads(metadata[METADATA_KEY])
-        if about.keys() >= {"model_id", "model", "window_seconds", "stride_seconds"}:
+        if about.keys() >= {"model_id", "model", "window_seconds", "stride_seconds", "grid"}:
             return about
     raise TableError(f"{part} is a Parquet file, but not of an embedding table: use another -o")
+
+
+def windows_of(about: Mapping[str, Any]) -> Windows:
+    """How the videos of a table were cut, of what `about_part` says."""
+    return Windows(about["window_seconds"], about["stride_seconds"], parse_grid(about["grid"]))
 
 
 def read_part(part: Path, columns: list[str] | None = None) -> pa.Table:

@@ -1,9 +1,14 @@
 """What a model has to read of a file, and with which flow engine; needs no torch but for `raft`."""
 
+from dataclasses import replace
+from pathlib import Path
+
 from tristream.fusion.config import ModelConfig
 from tristream.fusion.source import ModelSource
 from tristream.fusion.windows import Windows
+from tristream.streams.errors import MediaError
 from tristream.streams.flow import FlowEngine, make_engine
+from tristream.streams.frame_folder import FrameFolder
 from tristream.streams.log_mel import LOG_OFFSET, LOG_OFFSETS
 from tristream.streams.media import MediaReader
 from tristream.streams.picture import PictureFormat, PixelFormat
@@ -11,7 +16,13 @@ from tristream.streams.steps import StepPlan
 
 
 def step_plan(config: ModelConfig, picture: PictureFormat | None, windows: Windows) -> StepPlan:
-    """What the streams of a model need to be made of a file; `picture` is what its spatial stream sees."""
+    """What the streams of a model need to be made of a file; `picture` is what its spatial stream sees.
+
+    With a grid, that is what it sees of a tile: the frame is scaled once, to the size whose tiles are such pictures.
+    """
+    if picture is not None and not windows.grid.is_whole:
+        height, width = windows.grid.picture_size(picture.height, picture.width)
+        picture = replace(picture, height=height, width=width, resize_shorter=None)
     flow = config.flow
     pixel_format: PixelFormat = "rgb24" if flow.engine == "raft" else "gray"
     return StepPlan(
@@ -35,13 +46,24 @@ def flow_engine(source: ModelSource, plan: StepPlan, device: str) -> FlowEngine 
 
 
 def open_media(
-    path: str, plan: StepPlan, engine: FlowEngine | None, threads: int, skip_to_seconds: float = 0.0
-) -> MediaReader:
+    path: str,
+    plan: StepPlan,
+    engine: FlowEngine | None,
+    threads: int,
+    skip_to_seconds: float = 0.0,
+    fps: float | None = None,
+) -> MediaReader | FrameFolder:
     """A reader of what the plan needs; what lies before `skip_to_seconds` may be left out.
 
+    A folder is read as numbered frames, `fps` of them a second.
+
     Raises:
-        MediaError: the file cannot be opened, or has none of the streams.
+        MediaError: the file cannot be opened, or has none of the streams; a folder without `fps`.
     """
+    if Path(path).is_dir():
+        if fps is None:
+            raise MediaError(f"{path} is a folder: --fps says how many frames a second its numbered pictures are")
+        return FrameFolder(path, fps, skip_to_seconds)
     return MediaReader(
         path,
         video=plan.needs_video,

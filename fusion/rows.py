@@ -17,7 +17,7 @@ def text_of(path: str) -> str:
 
 
 def rows_of(result: VideoEmbedding, path: str, content_sha256: str) -> list[dict[str, Any]]:
-    """The rows of a file; one row with `status` error where it failed."""
+    """The rows of a file, its clips' after its own; one row with `status` error where it failed."""
     common = {
         "path": text_of(path),
         "content_sha256": content_sha256,
@@ -38,7 +38,8 @@ def rows_of(result: VideoEmbedding, path: str, content_sha256: str) -> list[dict
     end_seconds = result.duration_seconds or 0.0
     video = _row(common, "video", 0.0, end_seconds, result.vector, result.present)
     clips = [
-        _row(common, "clip", clip.start_seconds, clip.end_seconds, clip.vector, clip.present) for clip in result.clips
+        _row(common, "clip", clip.start_seconds, clip.end_seconds, clip.vector, clip.present, clip.tile)
+        for clip in result.clips
     ]
     return [video, *clips]
 
@@ -60,16 +61,20 @@ def _row(
     end_seconds: float,
     vector: NDArray[np.float32] | None,
     present: Mapping[Any, bool],
+    tile: int = 0,
 ) -> dict[str, Any]:
     # The content names a row, not the file's name; a file that could not be read has only its path.
     named = common["content_sha256"] or common["path"]
     identity = f"{named}|{common['model_id']}|{level}|{start_seconds:.3f}|{end_seconds:.3f}"
+    if tile:
+        identity += f"|{tile}"
     return {
         "id": hashlib.sha256(identity.encode()).hexdigest()[:32],
         "embedding": vector,
         "level": level,
         "start_seconds": start_seconds,
         "end_seconds": end_seconds,
+        "tile": tile,
         **{f"has_{stream}": bool(present.get(stream, False)) for stream in STREAM_NAMES},
         **common,
     }

@@ -15,6 +15,8 @@ from tristream.fusion.folder import sha256_of
 from tristream.fusion.parts import TableKind
 from tristream.fusion.rows import moved, rows_of
 from tristream.fusion.state import State
+from tristream.streams.errors import MediaError
+from tristream.streams.frame_folder import content_of_folder
 
 
 class Sink(Protocol):
@@ -76,10 +78,10 @@ class Planned:
     state: State
 
 
-def plan(paths: Iterable[str], sink: Sink, *, retry_failed: bool) -> Iterator[Planned]:
-    """What a run would do with each file."""
+def plan(paths: Iterable[str], sink: Sink, *, retry_failed: bool, fps: float | None = None) -> Iterator[Planned]:
+    """What a run would do with each file; `fps` is that of folders of frames."""
     for path in paths:
-        content = _content_of(path)
+        content = _content_of(path, fps)
         yield Planned(path, content, sink.state(path, content, retry_failed))
 
 
@@ -106,7 +108,7 @@ def run(
     with Workers[Planned](job, jobs=jobs, timeout_seconds=timeout_seconds) as workers:
         batch = _Run(sink, workers, on_result)
         rest = iter(paths)
-        for planned in plan(rest, sink, retry_failed=retry_failed):
+        for planned in plan(rest, sink, retry_failed=retry_failed, fps=job.fps):
             batch.take(planned)
             if batch.taken == limit:
                 break
@@ -207,9 +209,11 @@ class _Run:
         self._on_result(self.summary)
 
 
-def _content_of(path: str) -> str:
-    """The sha256 of a file; empty where it cannot be read, which its worker will say."""
+def _content_of(path: str, fps: float | None) -> str:
+    """The sha256 of a file or folder of frames; empty where it cannot be read, which its worker will say."""
     try:
+        if fps is not None and Path(path).is_dir():
+            return content_of_folder(Path(path), fps)
         return sha256_of(Path(path)) if Path(path).is_file() else ""
-    except OSError:
+    except (OSError, MediaError):
         return ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tristream.fusion.config import (
+    CAMERA,
     CONVLSTM2024,
     COREHAR2020,
     KONAKALLA,
@@ -23,6 +24,7 @@ from tristream.fusion.overrides import Overrides, apply_overrides
 from tristream.streams.config import (
     OWN_BACKBONES,
     RecurrentConfig,
+    StreamName,
 )
 from tristream.streams.errors import ModelError, UsageError
 
@@ -37,6 +39,7 @@ RECIPES: dict[str, ModelConfig] = {
     "konakalla": KONAKALLA,
     "lrcn2024": LRCN2024,
     "convlstm2024": CONVLSTM2024,
+    "camera": CAMERA,
 }
 
 
@@ -215,11 +218,18 @@ def parts_of(config: ModelConfig) -> tuple[str, ...]:
     """The parts of a model that have weights: `spatial.cnn`, `spatial.recurrent`, …, `flow`."""
     parts = []
     for stream in config.streams:
-        if not (stream == "spatial" and config.spatial and config.spatial.backbone == "pixels"):
+        if not _is_fixed(config, stream):
             parts.append(f"{stream}.cnn")
         if getattr(config, stream).recurrent.cell != "mean":
             parts.append(f"{stream}.recurrent")
     return (*parts, "flow") if config.flow.engine == "raft" else tuple(parts)
+
+
+def _is_fixed(config: ModelConfig, stream: StreamName) -> bool:
+    """Whether a stream's CNN is a formula, without weights."""
+    if stream == "spatial":
+        return config.spatial is not None and config.spatial.backbone == "pixels"
+    return stream == "temporal" and config.temporal is not None and config.temporal.cnn == "histogram"
 
 
 def _choose(
@@ -254,7 +264,7 @@ def _reads_other(part: str, source: ModelSource, chosen: Mapping[str, Weights]) 
     """Whether a part is an encoder that would read what another CNN gives than the one it was trained on."""
     stream, _, piece = part.partition(".")
     cnn = f"{stream}.cnn"
-    return piece == "recurrent" and cnn in chosen and chosen[cnn].origin != source.weights[cnn].origin
+    return piece == "recurrent" and cnn in chosen and chosen[cnn].origin != source.weights.get(cnn, Weights()).origin
 
 
 def _describes(config: ModelConfig, part: str) -> object:

@@ -27,6 +27,7 @@ from tristream.fusion.parts import (
     read_part,
     replace_rows,
     to_rows,
+    windows_of,
 )
 from tristream.fusion.rows import text_of
 from tristream.fusion.state import State
@@ -219,11 +220,11 @@ class EmbeddingTable:
                 f"the table {self.folder} was made with model {about['model_id']} ({about['model']}), "
                 f"not with {model_id}: use another -o, or --overwrite to begin it anew"
             )
-        cut = Windows(about["window_seconds"], about["stride_seconds"])
+        cut = windows_of(about)
         if cut != windows:
             raise TableError(
                 f"the table {self.folder} was made with --window {cut.window_seconds:g} --stride "
-                f"{cut.stride_seconds:g}: use the same, another -o, or --overwrite to begin it anew"
+                f"{cut.stride_seconds:g} --grid {cut.grid}: use the same, another -o, or --overwrite to begin it anew"
             )
         columns = read_part(part, ["path", "content_sha256", "status"])
         for row in columns.to_pylist():

@@ -1,9 +1,10 @@
-"""How a video is cut into clips; needs no torch."""
+"""How a video is cut into clips, in time and over the picture; needs no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import floor, isfinite
 
 from tristream.streams.errors import UsageError
+from tristream.streams.grid import Grid
 
 # What is left at the end of a video and shorter than this (one example of sound) joins the clip before it.
 SHORTEST_REST_SECONDS = 0.96
@@ -11,10 +12,11 @@ SHORTEST_REST_SECONDS = 0.96
 
 @dataclass(frozen=True)
 class Windows:
-    """How a video is cut into clips [start_seconds, end_seconds)."""
+    """How a video is cut into clips [start_seconds, end_seconds), each of the whole picture or of a tile of it."""
 
     window_seconds: float = 36.0
     stride_seconds: float = 36.0
+    grid: Grid = field(default_factory=Grid)
 
     def __post_init__(self) -> None:
         if not (0 < self.window_seconds < float("inf")):

@@ -38,6 +38,7 @@ class Job:
     dtype: "DtypeName" = "auto"
     threads: int = 1
     moment: tuple[float, float] | None = None  # of the files; None for all of them
+    fps: float | None = None  # of folders of frames
     memory_bytes: int | None = None  # the most a worker may take beside its loaded model; None for no bound
 
     def open(self) -> tuple[dict[str, int], EmbedFile]:
@@ -59,6 +60,8 @@ class Job:
                 path,
                 window=self.windows.window_seconds,
                 stride=self.windows.stride_seconds,
+                grid=self.windows.grid,
+                fps=self.fps,
                 batch_size=self.batch_size,
                 moment=self.moment,
             )

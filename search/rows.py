@@ -39,6 +39,8 @@ def about_table(table: Path) -> dict[str, Any]:
             raise TableError(
                 f"{table} has parts of two models, {about['model_id']} and {other}: make one table of each"
             )
+    if about["grid"] != "1x1":
+        raise TableError(f"{table} was made with --grid {about['grid']}: search takes tables of whole pictures")
     return about | {"rows": sum(pq.read_metadata(part).num_rows for part in parts)}
 
 

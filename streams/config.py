@@ -9,6 +9,7 @@ from tristream.streams.errors import UsageError
 
 SamplingStrategy = Literal["adaptive", "uniform", "every-nth", "segments", "first"]
 FlowEngineName = Literal["dis", "tvl1", "farneback", "raft", "codec"]
+MotionCNNName = Literal["motion", "small", "histogram"]
 AudioCNNName = Literal["vggish", "yamnet", "small"]
 RecurrentCell = Literal["gru", "lstm", "rnn", "mean", "convlstm"]
 StreamName = Literal["spatial", "temporal", "audio"]
@@ -75,7 +76,7 @@ class SpatialConfig:
 class TemporalConfig:
     """Stacks of `pairs` flow fields through a motion CNN."""
 
-    cnn: Literal["motion", "small"] = "motion"
+    cnn: MotionCNNName = "motion"
     pairs: int = 10  # L: a stack is (2L, H, W)
     # A stack for one in so many of the frames that are steps. The paper has no number: half of L, so that stacks
     # overlap by half; one for each frame costs five times as much and says hardly more.

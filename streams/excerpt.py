@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tristream.streams.errors import MediaError
+from tristream.streams.frame_folder import FrameFolder
 from tristream.streams.log_mel import SAMPLE_RATE_HZ
 from tristream.streams.media import AudioBlock, Frame, MediaInfo, MediaReader
 
@@ -18,7 +19,7 @@ class Excerpt:
         MediaError: while it is iterated: the file cannot be decoded, or nothing of it lies there.
     """
 
-    def __init__(self, reader: MediaReader, begin_seconds: float, end_seconds: float) -> None:
+    def __init__(self, reader: MediaReader | FrameFolder, begin_seconds: float, end_seconds: float) -> None:
         self._reader = reader
         self._begin_seconds, self._end_seconds = begin_seconds, end_seconds
         self._reached_seconds = 0.0  # from the begin

@@ -8,6 +8,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from tristream.streams.errors import UsageError
+from tristream.streams.frame_folder import PICTURE_SUFFIXES, is_frame_folder
 
 # What a folder is searched for; a file that is named is taken whatever its suffix.
 MEDIA_SUFFIXES = frozenset(
@@ -25,8 +26,8 @@ class Inputs:
     passed_over: int
 
 
-def find_inputs(names: Iterable[str]) -> Inputs:
-    """The files that these names stand for.
+def find_inputs(names: Iterable[str], fps: float | None = None) -> Inputs:
+    """The files that these names stand for; with `fps`, also the folders of numbered frames among them and in them.
 
     A name is a file, a folder (searched through for media files), a glob, a `.txt` list (a path a line) or
     `.csv` list (column `path`, or the first; where none is called `path`, a first row that names no file is passed
@@ -37,16 +38,16 @@ def find_inputs(names: Iterable[str]) -> Inputs:
         UsageError: a name that stands for nothing.
     """
     counts = {"other": 0}
-    paths = (path for name in names for path in _expand(name, counts))
+    paths = (path for name in names for path in _expand(name, counts, fps is not None))
     return Inputs(tuple(dict.fromkeys(str(path.parent.resolve() / path.name) for path in paths)), counts["other"])
 
 
-def _expand(name: str, counts: dict[str, int]) -> Iterator[Path]:
+def _expand(name: str, counts: dict[str, int], frames: bool) -> Iterator[Path]:
     path = Path(name)
     if name == "-":
         yield from _lines(sys.stdin, Path())
     elif path.is_dir():
-        yield from _folder(path, counts)
+        yield from _folder(path, counts, frames)
     elif path.exists():
         yield from _list(path) if path.suffix.lower() in LIST_SUFFIXES else [path]
     elif has_magic(name):
@@ -54,14 +55,19 @@ def _expand(name: str, counts: dict[str, int]) -> Iterator[Path]:
         if not matches:
             raise UsageError(f"no file matches {name}")
         for match in matches:
-            yield from _folder(Path(match), counts) if Path(match).is_dir() else [Path(match)]
+            yield from _folder(Path(match), counts, frames) if Path(match).is_dir() else [Path(match)]
     else:
         raise UsageError(f"no such file or folder: {name}")
 
 
-def _folder(folder: Path, counts: dict[str, int]) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        if path.name.startswith(".") or not path.is_file():
+def _folder(folder: Path, counts: dict[str, int], frames: bool) -> Iterator[Path]:
+    inside = [path for path in sorted(folder.rglob("*")) if not path.name.startswith(".")]
+    videos = [path for path in (folder, *inside) if frames and is_frame_folder(path)]
+    yield from videos
+    for path in inside:
+        if path.parent in videos and path.suffix.lower() in PICTURE_SUFFIXES:
+            continue
+        if not path.is_file():
             continue
         if path.suffix.lower() in MEDIA_SUFFIXES:
             yield path

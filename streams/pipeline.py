@@ -16,6 +16,7 @@ import numpy as np
 from tristream.streams.chunks import ChunkBuilder, Sighting, every_frame_is_a_step
 from tristream.streams.excerpt import Excerpt
 from tristream.streams.flow import FlowEngine, FlowFrame
+from tristream.streams.frame_folder import FrameFolder
 from tristream.streams.log_mel import EXAMPLE_SECONDS
 from tristream.streams.media import AudioBlock, Frame, MediaReader
 from tristream.streams.prefetch import prefetch
@@ -27,7 +28,7 @@ CHUNKS_AHEAD = 1  # pieces of steps that may wait for the CNNs: a chunk of 36 s 
 
 
 def read_steps(
-    reader: MediaReader | Excerpt, plan: StepPlan, engine: FlowEngine | None, timings: Timings
+    reader: MediaReader | FrameFolder | Excerpt, plan: StepPlan, engine: FlowEngine | None, timings: Timings
 ) -> Generator[Steps, None, None]:
     """The steps of an opened file, made in threads ahead of the consumer.
 
@@ -60,7 +61,7 @@ def _steps(
 
 
 def _decode(
-    reader: MediaReader | Excerpt, plan: StepPlan, engine: FlowEngine | None, timings: Timings
+    reader: MediaReader | FrameFolder | Excerpt, plan: StepPlan, engine: FlowEngine | None, timings: Timings
 ) -> Iterator[Sighting | AudioBlock]:
     """Frames with the pictures that are needed of them, and sound."""
     wants_vectors = engine is not None and engine.needs_motion_vectors

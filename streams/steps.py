@@ -55,3 +55,4 @@ class Timings:
 
     decode_seconds: float = 0.0
     flow_seconds: float = 0.0
+    model_seconds: float = 0.0

@@ -7,6 +7,7 @@ from torch import nn
 
 from tristream.streams.config import FlowConfig, TemporalConfig
 from tristream.streams.errors import UsageError
+from tristream.streams.flow_histogram import FlowHistogram
 from tristream.streams.initial import start_weights
 
 # The smallest side whose picture has a cell left for the last pooling's 3x3 window; see _cells.
@@ -120,13 +121,16 @@ class SeparableBlock(nn.Module):
         return cells + mixed if self.residual else mixed
 
 
-BUILDERS: dict[str, Callable[[TemporalConfig, FlowConfig], MotionCNN | SmallMotionCNN]] = {
+AnyMotionCNN = MotionCNN | SmallMotionCNN | FlowHistogram
+
+BUILDERS: dict[str, Callable[[TemporalConfig, FlowConfig], AnyMotionCNN]] = {
     "motion": lambda config, flow: MotionCNN(config.pairs, flow.height, flow.width),
     "small": lambda config, flow: SmallMotionCNN(config.pairs),
+    "histogram": lambda config, flow: FlowHistogram(),
 }
 
 
-def build_motion_cnn(config: TemporalConfig, flow: FlowConfig) -> MotionCNN | SmallMotionCNN:
+def build_motion_cnn(config: TemporalConfig, flow: FlowConfig) -> AnyMotionCNN:
     """The motion CNN that `config` names, for stacks of flow as `flow` has it; its weights are untrained.
 
     Raises:

@@ -14,6 +14,8 @@ from tristream.tools.options import (
     Dtype,
     Flow,
     FlowWeights,
+    Fps,
+    Grid,
     Inputs,
     Jobs,
     Recurrent,
@@ -23,6 +25,7 @@ from tristream.tools.options import (
     StepsAtOnce,
     Streams,
     Stride,
+    TemporalCNN,
     TemporalWeights,
     Timeout,
     Window,
@@ -48,6 +51,7 @@ def embed_video(
     streams: Streams = None,
     backbone: Backbone = None,
     same_padding: SamePadding = None,
+    temporal_cnn: TemporalCNN = None,
     audio_cnn: AudioCNN = None,
     recurrent: Recurrent = None,
     sampling: Sampling = None,
@@ -61,6 +65,8 @@ def embed_video(
     ] = False,
     window: Window = 36.0,
     stride: Stride = None,
+    grid: Grid = "1x1",
+    fps: Fps = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     batch_size: StepsAtOnce = 16,
@@ -86,12 +92,14 @@ def embed_video(
     from tristream.fusion.run import plan, run
     from tristream.fusion.source import find_model
     from tristream.fusion.windows import Windows
+    from tristream.streams.grid import parse_grid
     from tristream.tools.report import dry_run_of, progress_of, tell
 
     overrides = Overrides(
         streams=names_of(streams),
         backbone=backbone,
         same_padding=same_padding,
+        temporal_cnn=temporal_cnn,
         audio_cnn=audio_cnn,
         recurrent=recurrent,
         sampling=sampling,
@@ -101,16 +109,16 @@ def embed_video(
         audio_weights=audio_weights,
         flow_weights=flow_weights,
     )
-    windows = Windows(window, window if stride is None else stride)
+    windows = Windows(window, window if stride is None else stride, parse_grid(grid))
     source = find_model(model, overrides, untrained=untrained)
     if source.warning:
         say(f"warning: model {source.name} has {source.warning}; its embeddings only tell videos apart roughly")
-    paths = paths_of(inputs)
-    job = Job(source, windows, batch_size, device, dtype)
+    paths = paths_of(inputs, fps)
+    job = Job(source, windows, batch_size, device, dtype, fps=fps)
     jobs = min(jobs or cores(), len(paths))
     with open_output(output, source, windows, paths, overwrite=overwrite, write=not dry_run) as sink:
         if dry_run:
-            return dry_run_of(plan(paths, sink, retry_failed=retry_failed), job, jobs, timeout)
+            return dry_run_of(plan(paths, sink, retry_failed=retry_failed, fps=fps), job, jobs, timeout)
         with progress_of(len(paths)) as on_result:
             summary = run(
                 paths,

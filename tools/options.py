@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tristream.streams.config import AudioCNNName, FlowEngineName, SamplingStrategy
+from tristream.streams.config import AudioCNNName, FlowEngineName, MotionCNNName, SamplingStrategy
 from tristream.streams.errors import UsageError
 
 Inputs = Annotated[
@@ -26,6 +26,10 @@ Backbone = Annotated[str | None, typer.Option(help="Another timm backbone for th
 SamePadding = Annotated[
     bool | None,
     typer.Option("--same-padding", help="Pad the backbone as TensorFlow does, for weights converted from it."),
+]
+TemporalCNN = Annotated[
+    MotionCNNName | None,
+    typer.Option(help="Another motion CNN; histogram needs no training.", show_default=False),
 ]
 AudioCNN = Annotated[
     AudioCNNName | None,
@@ -72,6 +76,17 @@ Cache = Annotated[
 ]
 CacheSize = Annotated[float, typer.Option(metavar="GB", help="How much the cache may hold.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep step features for this run only.")]
+
+Grid = Annotated[
+    str,
+    typer.Option(metavar="ROWSxCOLUMNS", help="Cut the picture into overlapping tiles, each of them a clip."),
+]
+Fps = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="Frames a second of folders of numbered pictures, which are videos then.", show_default=False
+    ),
+]
 
 # Running
 

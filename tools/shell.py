@@ -25,7 +25,7 @@ def say(message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
-def paths_of(inputs: Sequence[str]) -> tuple[str, ...]:
+def paths_of(inputs: Sequence[str], fps: float | None = None) -> tuple[str, ...]:
     """The files that inputs stand for; says how many others their folders hold.
 
     Raises:
@@ -33,7 +33,7 @@ def paths_of(inputs: Sequence[str]) -> tuple[str, ...]:
     """
     from tristream.streams.inputs import find_inputs
 
-    found = find_inputs(inputs)
+    found = find_inputs(inputs, fps)
     if found.passed_over:
         say(f"{found.passed_over} files in the folders have no suffix of a video or sound file and were passed over")
     if not found.paths:

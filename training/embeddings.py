@@ -37,7 +37,7 @@ def _embed(model: Model, path: str, extracted: Extracted, cache: FeatureCache, w
     for stream, held in of_file.items():
         sequences = [reader.sequence(Clip(keys[stream], steps, 0)) for steps in held.values()]
         made = model.streams[stream].vectors(sequences) if sequences else ()
-        vectors[stream] = dict(zip(held, made, strict=True))
+        vectors[stream] = {clip: vector[None] for clip, vector in zip(held, made, strict=True)}  # (1, D_s) each
     clips = clips_of(vectors, model.dims, windows, duration_seconds)
     if not clips:
         return VideoEmbedding(path, model.model_id, error=f"{path} holds nothing that the model could embed")

@@ -1,0 +1,144 @@
+"""A file that is being embedded: its clips, one after the other, and what is known of it in the end.
+
+steps -> tiles (T, P, ...) -> CNN (T, P, F) -> recurrent (P, D_s) a clip -> joined (P, D), with what is present
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tristream.fusion.clip_maker import ClipMaker
+from tristream.fusion.embedding import NO_VECTOR, ClipEmbedding, VideoEmbedding, join_clips, shifted
+from tristream.fusion.windows import Windows
+from tristream.streams.config import StreamName
+from tristream.streams.errors import MediaError
+from tristream.streams.excerpt import Excerpt
+from tristream.streams.flow import FlowEngine
+from tristream.streams.frame_folder import FrameFolder
+from tristream.streams.grid import Grid
+from tristream.streams.media import MediaInfo, MediaReader
+from tristream.streams.pipeline import read_steps
+from tristream.streams.steps import StepPlan, Steps, Timings
+from tristream.streams.stream import Stream
+
+if TYPE_CHECKING:  # which makes these
+    from tristream.fusion.model import Model
+
+
+class OpenedVideo:
+    """A file that is being embedded: `clips` gives its clips, once, as they become known. Close it, or use `with`."""
+
+    def __init__(
+        self,
+        model: "Model",
+        reader: MediaReader | FrameFolder,
+        plan: StepPlan,
+        engine: FlowEngine | None,
+        windows: Windows,
+        batch_size: int,
+        moment: tuple[float, float] | None,
+    ) -> None:
+        self._model, self._windows, self._batch_size = model, windows, batch_size
+        self._opened = reader
+        self._reader = reader if moment is None else Excerpt(reader, *moment)
+        self._from_seconds = moment[0] if moment else 0.0
+        self._plan, self._engine = plan, engine
+        self._timings = Timings()
+
+    def __enter__(self) -> "OpenedVideo":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._opened.__exit__(None, None, None)
+
+    @property
+    def info(self) -> MediaInfo:
+        """What the file says of itself."""
+        return self._reader.info
+
+    def clips(self) -> Iterator[ClipEmbedding]:
+        """The clips in the order of time, of each those of all tiles.
+
+        Raises:
+            MediaError: the file cannot be decoded, or has none of the model's streams.
+        """
+        model = self._model
+        awaited = streams_of(self.info) & model.streams.keys()
+        maker = ClipMaker(model.streams, model.config.sampling, self._windows, awaited)
+        given = False
+        # Closed before the file is, whatever happens: its threads read from it.
+        with closing(read_steps(self._reader, self._plan, self._engine, self._timings)) as pieces:
+            for steps in pieces:
+                for part, features in self._features(steps):
+                    for clip in self._shifted(maker.add(steps.stream, features, steps, part)):
+                        given = True
+                        yield clip
+        for clip in self._shifted(maker.finish(self._reader.duration_seconds)):
+            given = True
+            yield clip
+        if not given:
+            raise MediaError(
+                f"{self._reader.path} holds nothing that the streams {', '.join(model.streams)} could embed"
+            )
+
+    def summary(self, clips: tuple[ClipEmbedding, ...]) -> VideoEmbedding:
+        """What is known of the file once all its clips have come, with the vector of the whole."""
+        vector, present = join_clips(clips) if clips else (NO_VECTOR, {})
+        model, reader, timings = self._model, self._reader, self._timings
+        video = reader.info.video
+        return VideoEmbedding(
+            path=str(reader.path),
+            model_id=model.model_id,
+            vector=vector,
+            present=present,
+            dims=model.dims,
+            clips=clips,
+            warnings=(*([model.source.warning] if model.source.warning else []), *reader.warnings),
+            duration_seconds=reader.duration_seconds,
+            fps=video.fps if video else None,
+            width=video.width if video else None,
+            height=video.height if video else None,
+            decode_seconds=timings.decode_seconds,
+            flow_seconds=timings.flow_seconds,
+            model_seconds=timings.model_seconds,
+        )
+
+    def _features(self, steps: Steps) -> Iterator[tuple[slice, Tensor]]:
+        """The features (T, P, F) of some steps at a time."""
+        at_once = max(1, self._batch_size // self._windows.grid.tiles)
+        for first in range(0, len(steps), at_once):
+            part = slice(first, min(first + at_once, len(steps)))
+            began = perf_counter()
+            features = tile_features(self._model.streams[steps.stream], steps.take(part), self._windows.grid)
+            self._timings.model_seconds += perf_counter() - began
+            yield part, features
+
+    def _shifted(self, clips: Iterable[ClipEmbedding]) -> Iterator[ClipEmbedding]:
+        """Clips on the clock of the file; counts the time that making them takes."""
+        clips = iter(clips)
+        while True:
+            began = perf_counter()
+            clip = next(clips, None)
+            self._timings.model_seconds += perf_counter() - began
+            if clip is None:
+                return
+            yield shifted(clip, self._from_seconds) if self._from_seconds else clip
+
+
+def tile_features(stream: Stream, inputs: NDArray[Any], grid: Grid) -> Tensor:
+    """Step features (T, P, F) of the inputs (T, ...) of a stream's CNN: of each tile, or one of all, as of sound."""
+    if stream.name == "audio" or grid.is_whole:
+        return stream.features(inputs)[:, None]
+    tiles = grid.cut(inputs, axis=1 if stream.name == "spatial" else 2)  # (T, P, h, w, 3) or (T, P, 2L, h, w)
+    features = stream.features(tiles.reshape(-1, *tiles.shape[2:]))  # (T·P, F)
+    return features.view(*tiles.shape[:2], -1)
+
+
+def streams_of(info: MediaInfo) -> set[StreamName]:
+    """The streams that a file can have, as it tells."""
+    pictures: set[StreamName] = {"spatial", "temporal"} if info.video else set()
+    return pictures | {"audio"} if info.audio else pictures
