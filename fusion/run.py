@@ -16,7 +16,7 @@ from tristream.fusion.parts import TableKind
 from tristream.fusion.rows import moved, rows_of
 from tristream.fusion.state import State
 from tristream.streams.errors import MediaError
-from tristream.streams.frame_folder import content_of_folder
+from tristream.streams.numbered import content_of_folder
 
 
 class Sink(Protocol):

@@ -39,8 +39,9 @@ RECIPES: dict[str, ModelConfig] = {
     "konakalla": KONAKALLA,
     "lrcn2024": LRCN2024,
     "convlstm2024": CONVLSTM2024,
-    "camera": CAMERA,
 }
+# Every architecture that has a name: those, and one with nothing to train.
+NAMED: dict[str, ModelConfig] = RECIPES | {"camera": CAMERA}
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def find_again(asked: Mapping[str, Any]) -> ModelSource:
 def _asked(name_or_path: str | Path, overrides: Overrides, untrained: bool) -> dict[str, Any]:
     """What a model was asked for, with folders and files by their whole path."""
     model = str(name_or_path)
-    if model not in RECIPES and not _is_shipped(model) and Path(model).is_dir():
+    if model not in NAMED and not _is_shipped(model) and Path(model).is_dir():
         model = str(Path(model).absolute())
     given = {name: value for name, value in vars(overrides).items() if value is not None}
     plain = {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in given.items()}
@@ -167,14 +168,14 @@ def _asked(name_or_path: str | Path, overrides: Overrides, untrained: bool) -> d
 
 def _found(name_or_path: str | Path) -> ModelSource:
     name = str(name_or_path)
-    if name in RECIPES:
-        config = RECIPES[name]
+    if name in NAMED:
+        config = NAMED[name]
         return ModelSource(name, config, {part: Weights() for part in parts_of(config)})
     if name.startswith("hf:"):
         return _of_folder(_download(name.removeprefix("hf:")))
     folder = SHIPPED / name if _is_shipped(name) else Path(name)
     if not folder.is_dir():
-        known = sorted([*RECIPES, *(path.parent.name for path in SHIPPED.glob("*/model.json"))])
+        known = sorted([*NAMED, *(path.parent.name for path in SHIPPED.glob("*/model.json"))])
         raise ModelError(f"no model {name!r}: give a model folder, hf:owner/name, or one of {', '.join(known)}")
     return _of_folder(folder)
 

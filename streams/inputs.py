@@ -8,7 +8,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from tristream.streams.errors import UsageError
-from tristream.streams.frame_folder import PICTURE_SUFFIXES, is_frame_folder
+from tristream.streams.numbered import PICTURE_SUFFIXES, is_frame_folder
 
 # What a folder is searched for; a file that is named is taken whatever its suffix.
 MEDIA_SUFFIXES = frozenset(

@@ -173,5 +173,5 @@ def test_a_stack_of_no_pairs_is_refused(name: str) -> None:
 
 
 def test_an_unknown_cnn_is_refused() -> None:
-    with pytest.raises(UsageError, match="one of motion, small, got 'resnet'"):
+    with pytest.raises(UsageError, match="one of motion, small, histogram, got 'resnet'"):
         build_motion_cnn(TemporalConfig(cnn="resnet"), FlowConfig())  # type: ignore[arg-type]
