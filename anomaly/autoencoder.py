@@ -60,15 +60,15 @@ class AutoencoderDetector(BaseEstimator):  # type: ignore[misc]
         *,
         dims: Dims | None = None,
         context: int = 0,
-        hidden: int = 64,
+        hidden: int = 128,
         bottleneck: int | None = None,
         noise: float = 0.3,
         contamination: float = 0.01,
         validation_share: float = 0.2,
         max_epochs: int = 100,
-        patience: int = 8,
+        patience: int = 15,
         batch_size: int = 512,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-3,
         random_state: Any = 0,
     ) -> None:
         self.dims = dims

@@ -19,6 +19,7 @@ from tristream.streams.errors import UsageError
 HOUR_SECONDS = 3600.0
 BLOCK_SECONDS = 5.0
 CONFIDENCE = 0.95
+WHOLE_SHARE = 0.8  # of the usual number of scores makes a block whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +102,8 @@ def block_peaks(runs: Iterable[tuple[Floats, Floats]], block_seconds: float = BL
         if len(seconds) == 0:
             continue
         block: NDArray[np.int64] = ((seconds - seconds[0]) / block_seconds + 1e-9).astype(np.int64)
-        # The last is whole if as many scores lie in it as in others, but for one.
         counts = np.bincount(block)
-        whole = counts >= max(1, int(counts.max()) - 1)
+        whole = counts >= WHOLE_SHARE * np.median(counts[counts > 0])  # the last one mostly is not
         peaks += [float(scores[block == number].max()) for number in np.flatnonzero(whole)]
     return np.sort(np.array(peaks, np.float64))
 

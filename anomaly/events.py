@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tristream.anomaly.calibration import Calibration
 from tristream.streams.grid import Box
 
 
@@ -62,8 +63,8 @@ class Levels:
 class EventFinder:
     """Finds the events of one source in its scores, which come in the order of time."""
 
-    def __init__(self, levels: Levels) -> None:
-        self._levels = levels
+    def __init__(self, levels: Levels, calibration: Calibration) -> None:
+        self._levels, self._calibration = levels, calibration
         self._open: Event | None = None
 
     @property
@@ -86,4 +87,4 @@ class EventFinder:
         """Close the event that goes on, if there is one."""
         if self._open is not None:
             event, self._open = self._open, None
-            yield event
+            yield replace(event, p_value=self._calibration.p_value(event.peak.score))

@@ -110,6 +110,24 @@ def about_part(part: Path) -> dict[str, Any]:
     raise TableError(f"{part} is a Parquet file, but not of an embedding table: use another -o")
 
 
+def about_table(table: Path) -> dict[str, Any]:
+    """What all parts of a table say of it, and `rows`, how many they hold.
+
+    Raises:
+        TableError: there is none, or it is of several models.
+    """
+    parts = parts_of(table)
+    if not parts:
+        raise TableError(f"{table} is no embedding table: it is a folder of .parquet parts, as embed-video makes it")
+    about = about_part(parts[0])
+    for part in parts[1:]:
+        if (other := about_part(part)["model_id"]) != about["model_id"]:
+            raise TableError(
+                f"{table} has parts of two models, {about['model_id']} and {other}: make one table of each"
+            )
+    return about | {"rows": sum(pq.read_metadata(part).num_rows for part in parts)}
+
+
 def windows_of(about: Mapping[str, Any]) -> Windows:
     """How the videos of a table were cut, of what `about_part` says."""
     return Windows(about["window_seconds"], about["stride_seconds"], parse_grid(about["grid"]))

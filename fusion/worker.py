@@ -19,6 +19,7 @@ from tristream.fusion.windows import Windows
 from tristream.streams.errors import ModelError, TristreamError, UsageError
 
 if TYPE_CHECKING:
+    from tristream.fusion.model import Model
     from tristream.streams.placement import DtypeName  # needs torch
 
 FOLLOW_SECONDS = 0.5  # a worker outlives its parent by no more than this
@@ -41,8 +42,8 @@ class Job:
     fps: float | None = None  # of folders of frames
     memory_bytes: int | None = None  # the most a worker may take beside its loaded model; None for no bound
 
-    def open(self) -> tuple[dict[str, int], EmbedFile]:
-        """Load the model: the length of each of its streams' vectors, and what embeds a file."""
+    def load_model(self) -> "Model":
+        """Load the model, with this worker's share of the machine."""
         import cv2
         import torch
 
@@ -54,6 +55,11 @@ class Job:
         model.threads = self.threads
         if model.device == "cpu":  # CUDA maps far more than it uses
             bound_memory(self.memory_bytes)
+        return model
+
+    def open(self) -> tuple[dict[str, int], EmbedFile]:
+        """Load the model: the length of each of its streams' vectors, and what embeds a file."""
+        model = self.load_model()
 
         def embed_file(path: str) -> VideoEmbedding:
             return model.embed(

@@ -6,42 +6,19 @@ rows (N), `embedding` (N, D) -> of each level and set of streams: centred unit v
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tristream.fusion.embedding import slices_of
-from tristream.fusion.parts import about_part, batches_of, open_part, parts_of
+from tristream.fusion.parts import batches_of, open_part, parts_of
 from tristream.search.centre import Centre, centred
 from tristream.search.similarity import Dims, Floats32
 from tristream.search.vectors import Mask
-from tristream.streams.errors import TableError
 
 Key = bytes
 Where = tuple[str, tuple[str, ...]]  # level, streams
-
-
-def about_table(table: Path) -> dict[str, Any]:
-    """What all parts of a table say of it, and `rows`, how many they hold.
-
-    Raises:
-        TableError: there is none, or it is of several models.
-    """
-    parts = parts_of(table)
-    if not parts:
-        raise TableError(f"{table} is no embedding table: it is a folder of .parquet parts, as embed-video makes it")
-    about = about_part(parts[0])
-    for part in parts[1:]:
-        if (other := about_part(part)["model_id"]) != about["model_id"]:
-            raise TableError(
-                f"{table} has parts of two models, {about['model_id']} and {other}: make one table of each"
-            )
-    if about["grid"] != "1x1":
-        raise TableError(f"{table} was made with --grid {about['grid']}: search takes tables of whole pictures")
-    return about | {"rows": sum(pq.read_metadata(part).num_rows for part in parts)}
 
 
 def video_embeddings_of(table: Path, rows_at_once: int) -> Iterator[Floats32]:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from tristream.fusion.batch import memory_share_bytes
 from tristream.fusion.lock import lock_folder
+from tristream.fusion.parts import about_table
 from tristream.search.kinds import Progress, choose_kind
-from tristream.search.rows import about_table
 from tristream.search.writer import Update, Writer
-from tristream.streams.errors import SearchError
+from tristream.streams.errors import SearchError, TableError
 
 ASSUMED_BYTES = 4 << 30  # of memory, where the machine does not tell
 
@@ -37,6 +37,8 @@ def update_index(
     """
     table, folder = Path(table), Path(folder)
     about = about_table(table)
+    if about["grid"] != "1x1":
+        raise TableError(f"{table} was made with --grid {about['grid']}: search takes tables of whole pictures")
     memory_bytes = memory_share_bytes(1) or ASSUMED_BYTES if memory_bytes is None else memory_bytes
     choose_kind(kind, 1, 1, memory_bytes)  # raises for a kind that is not
     made = not folder.exists()

@@ -6,7 +6,9 @@ TristreamError
 │   └── FlowError   a flow engine that cannot work on this video (codec without motion vectors)
 ├── ModelError      a model folder or weights file that is missing, damaged, untrained or of another kind
 ├── TableError      an embedding table that is damaged, of another model, or cannot be written
-└── SearchError     a search index that is missing, damaged, empty, of another model, or cannot be written
+├── SearchError     a search index that is missing, damaged, empty, of another model, or cannot be written
+├── DetectorError   an anomaly detector that is missing, damaged, of another model, or cannot be written
+└── SourceError     a camera that cannot be reached or read
 """
 
 
@@ -36,3 +38,11 @@ class TableError(TristreamError):
 
 class SearchError(TristreamError):
     """A search index that is missing, damaged, empty, of another model, or cannot be written."""
+
+
+class DetectorError(TristreamError):
+    """An anomaly detector that is missing, damaged, of another model, or cannot be written."""
+
+
+class SourceError(TristreamError):
+    """A camera that cannot be reached or read."""
