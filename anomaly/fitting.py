@@ -11,34 +11,21 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from tristream.anomaly.baselines import AUTOENCODER
 from tristream.anomaly.calibration import HOUR_SECONDS, Calibration, block_peaks, clock_hours, hours_needed
 from tristream.anomaly.detector import About, Detector, make_estimator, places_of, rows_of
+from tristream.anomaly.footage import Footage, clips_of, vectors_of, videos_of
 from tristream.anomaly.scoring import scores_of
 from tristream.fusion.blocks import Floats
-from tristream.fusion.embedding import ClipEmbedding
-from tristream.fusion.parts import about_table, parts_of, read_part, windows_of
+from tristream.fusion.parts import about_table, windows_of
 from tristream.fusion.windows import Windows
-from tristream.streams.errors import TableError, UsageError
+from tristream.streams.errors import UsageError
 
 MOST_BYTES = 256 << 20  # of rows that are learnt from, in float64; of more footage, windows evenly spread over it
 LEAST_WINDOWS = 20  # that can be learnt from
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Footage:
-    """One video of a table: its clips' rows, and where its windows stand among those of all."""
-
-    path: str
-    part: Path
-    windows: int
-    fps: float | None
 
 
 @dataclass(frozen=True)
@@ -106,7 +93,7 @@ def fit_detector(
     about = about_table(table)
     windows = windows_of(about)
     dims = {stream: place["length"] for stream, place in about["streams"].items()}
-    videos = _videos(table, windows)
+    videos = videos_of(table, windows)
     total = sum(video.windows for video in videos)
     learn = round(total * (1 - settings.hold_out))
     if learn < LEAST_WINDOWS:
@@ -141,30 +128,13 @@ def fit_detector(
     return calibrated
 
 
-def _videos(table: Path, windows: Windows) -> list[Footage]:
-    """The videos of a table in the order of their paths.
-
-    Raises:
-        TableError: there are none.
-    """
-    found = []
-    for part in parts_of(table):
-        rows = read_part(part, ["path", "level", "status", "tile", "fps"])
-        clips = rows.filter((pc.field("level") == "clip") & (pc.field("status") == "ok") & (pc.field("tile") == 0))
-        counts = clips.group_by("path").aggregate([("path", "count"), ("fps", "max")]).to_pylist()
-        found += [Footage(each["path"], part, each["path_count"], each["fps_max"]) for each in counts]
-    if not found:
-        raise TableError(f"{table} holds no embedded clip: nothing can be learnt from it")
-    return sorted(found, key=lambda video: video.path)
-
-
 def _rows(videos: list[Footage], learn: int, windows: Windows, width: int) -> Floats:
     """The rows (N, D + C) that are learnt from, in the order of time."""
     places = places_of(windows.grid)
     most = max(1, MOST_BYTES // (8 * windows.grid.tiles * (width + places.shape[1])))
     chosen = set(np.linspace(0, learn - 1, min(learn, most)).round().astype(int).tolist())
     rows, number = [], 0
-    for video, vectors, _ in _vectors(videos, windows):
+    for video, vectors, _ in vectors_of(videos, windows):
         if number >= learn:
             break
         kept = [place for place in range(len(vectors)) if number + place in chosen]
@@ -180,39 +150,15 @@ def _held_out_runs(
     ends = np.cumsum([video.windows for video in videos])
     later = [video for video, end in zip(videos, ends, strict=True) if end > learn]
     number = int(ends[-1]) - sum(video.windows for video in later)
-    for done, (video, vectors, spans) in enumerate(_vectors(later, windows)):
+    for done, (video, vectors, spans) in enumerate(vectors_of(later, windows)):
         first = max(0, learn - number)
         if first:
             first += int(np.ceil(windows.window_seconds / windows.stride_seconds))
-        clips = _clips(vectors[first:], spans[first:], detector.about.dims)
+        clips = clips_of(vectors[first:], spans[first:], detector.about.dims)
         scores = list(scores_of(detector, clips))
         number += video.windows
         progress(done + 1, len(later))
         yield np.array([score.end_seconds for score in scores]), np.array([score.score for score in scores])
-
-
-def _clips(vectors: NDArray[np.float32], spans: Floats, dims: dict[str, int]) -> Iterator[ClipEmbedding]:
-    """Rows of a table as what they were made of; which streams are present shows in the vectors."""
-    for window, (start_seconds, end_seconds) in zip(vectors, spans.tolist(), strict=True):
-        for tile, vector in enumerate(window):
-            yield ClipEmbedding(start_seconds, end_seconds, vector, {}, dims, tile=tile)  # type: ignore[arg-type]
-
-
-def _vectors(videos: list[Footage], windows: Windows) -> Iterator[tuple[Footage, NDArray[np.float32], Floats]]:
-    """The embeddings (N, P, D) of each video's windows in the order of time, and their spans (N, 2) in seconds."""
-    last: tuple[Path, pa.Table] | None = None
-    for video in videos:
-        if last is None or last[0] != video.part:  # a folder's videos mostly lie in one part
-            columns = ["path", "level", "tile", "start_seconds", "end_seconds", "embedding"]
-            last = video.part, read_part(video.part, columns)
-        clips = last[1].filter((pc.field("path") == video.path) & (pc.field("level") == "clip"))
-        clips = clips.sort_by([("start_seconds", "ascending"), ("tile", "ascending")])
-        column = clips["embedding"].combine_chunks()
-        vectors = column.flatten().to_numpy().reshape(video.windows, windows.grid.tiles, column.type.list_size)
-        spans = np.stack(
-            [clips[name].to_numpy()[:: windows.grid.tiles] for name in ("start_seconds", "end_seconds")], 1
-        )
-        yield video, vectors, spans
 
 
 def _parameters(estimator: Any) -> dict[str, Any]:

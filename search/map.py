@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from tristream.fusion.embedding import slices_of
 from tristream.fusion.folder import write_atomically
+from tristream.fusion.thumbnails import data_url, thumbnails
 from tristream.search.index import VideoIndex
 from tristream.search.segment import Segment
-from tristream.search.thumbnails import data_url, thumbnails
 from tristream.streams.errors import SearchError, UsageError
 
 Projection = Literal["auto", "pca", "umap"]

@@ -9,9 +9,9 @@ from jinja2 import Environment, PackageLoader
 from PIL import Image, ImageDraw, ImageFont
 
 from tristream.fusion.folder import write_atomically
+from tristream.fusion.thumbnails import HEIGHT_PIXELS, data_url, thumbnails
 from tristream.search.hits import Moment, clock
 from tristream.search.query import Query
-from tristream.search.thumbnails import HEIGHT_PIXELS, data_url, thumbnails
 from tristream.streams.errors import UsageError
 
 # Tol's bright, safe for the colour-blind, for streams in their order.

@@ -16,11 +16,11 @@ sys.path.append(str(Path(__file__).parent))
 from fake_tables import DIMS, MODEL_ID, put, vector_of, video
 
 from tristream.fusion.embedding import VideoEmbedding
+from tristream.fusion.thumbnails import HEIGHT_PIXELS, thumbnail, thumbnails
 from tristream.search.index import VideoIndex
 from tristream.search.map import OTHER_COLOUR, colours_of, project, write_map
 from tristream.search.query import Query
 from tristream.search.sheet import lengths_of, write_sheet
-from tristream.search.thumbnails import HEIGHT_PIXELS, thumbnail, thumbnails
 from tristream.search.update import update_index
 from tristream.streams.errors import SearchError, UsageError
 

@@ -4,12 +4,14 @@ import base64
 import io
 from collections.abc import Callable, Sequence
 from multiprocessing import get_context
+from pathlib import Path
 
 from pebble import ProcessPool
 from PIL import Image
 
 from tristream.fusion.batch import cores
 from tristream.streams.errors import TristreamError
+from tristream.streams.frame_folder import FrameFolder
 from tristream.streams.media import Frame, MediaReader
 from tristream.streams.picture import PictureFormat
 
@@ -21,12 +23,12 @@ TIMEOUT_SECONDS = 60.0
 Place = tuple[str, float]  # path, seconds
 
 
-def thumbnail(place: Place) -> bytes | None:
+def thumbnail(place: Place, fps: float | None = None) -> bytes | None:
     """The frame shown at a time of a video, or the last one before it, as a JPEG; None where there is no picture."""
     path, seconds = place
     last: Frame | None = None
     try:
-        with MediaReader(path, audio=False, threads=1, skip_to_seconds=seconds) as reader:
+        with _reader(path, seconds, fps) as reader:
             for item in reader:
                 if isinstance(item, Frame):
                     last = item
@@ -38,18 +40,29 @@ def thumbnail(place: Place) -> bytes | None:
 
 
 def thumbnails(
-    places: Sequence[Place], progress: Callable[[int, int], None] = lambda done, total: None
+    places: Sequence[Place],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    fps: float | None = None,
 ) -> list[bytes | None]:
-    """The thumbnail of each place; None where the file is gone, has no picture, or takes its decoder down."""
+    """The thumbnail of each place; None where the file is gone, has no picture, or takes its decoder down.
+
+    `fps` is that of folders of frames.
+    """
     pictures: list[bytes | None] = []
     if not places:
         return pictures
     with ProcessPool(min(cores(), len(places)), context=get_context("spawn")) as pool:
-        futures = [pool.schedule(thumbnail, (place,), timeout=TIMEOUT_SECONDS) for place in places]
+        futures = [pool.schedule(thumbnail, (place, fps), timeout=TIMEOUT_SECONDS) for place in places]
         for future in futures:
             pictures.append(None if future.exception() else future.result())
             progress(len(pictures), len(places))
     return pictures
+
+
+def _reader(path: str, seconds: float, fps: float | None) -> MediaReader | FrameFolder:
+    if fps is not None and Path(path).is_dir():
+        return FrameFolder(path, fps, seconds)
+    return MediaReader(path, audio=False, threads=1, skip_to_seconds=seconds)
 
 
 def data_url(picture: bytes) -> str:
