@@ -48,7 +48,8 @@ class Evaluation:
         auroc_micro: over the frames of all videos together, scores as they are.
         auroc_macro: the mean over the videos that hold both kinds of frames.
         average_precision: over the frames of all videos together.
-        false_alarms: events that touch no anomalous frame; `false_alarms_per_hour` of normal footage.
+        false_alarms: events that opened by a window without an anomalous frame; `false_alarms_per_hour` of normal
+            footage.
         detected, anomalies: runs of anomalous frames that an event touches, and all.
         delay_seconds: from the beginning of a run to when its first alarm was known, at the median of those detected.
     """
@@ -80,7 +81,7 @@ def evaluate(videos: Sequence[Labelled], *, with_events: bool = True) -> Evaluat
     both = truth.any() and not truth.all()
     apart = [video for video in videos if video.labels.any() and not video.labels.all()]
     macro = [roc_auc_score(video.labels, video.frame_scores) for video in apart]
-    false = sum(1 for video in videos for event in video.events if not _touches(event, video.spans))
+    false = sum(1 for video in videos for event in video.events if not _opened_in(event, video.spans))
     normal_hours = sum(float((~video.labels).sum()) / video.fps for video in videos) / HOUR_SECONDS
     delays = [delay for video in videos for delay in _delays(video)]
     seen = [delay for delay in delays if delay is not None]
@@ -130,6 +131,12 @@ def labels_of(path: str, labels: Mapping[str, Labels]) -> Labels | None:
     """The labels of a video: those of its name, with or without its suffix; None where there are none."""
     name = Path(path).name
     return labels.get(name, labels.get(Path(path).stem))
+
+
+def _opened_in(event: Event, spans: Sequence[tuple[float, float]]) -> bool:
+    """Whether the window that opened an event holds anything of the spans."""
+    first = 2 * event.start_seconds - event.alarm_seconds  # start_seconds is its middle
+    return any(first < end and event.alarm_seconds > begin for begin, end in spans)
 
 
 def _touches(event: Event, spans: Sequence[tuple[float, float]]) -> bool:

@@ -81,9 +81,8 @@ def write_scores(path: Path, scores: Mapping[str, Sequence[Score]], streams: Seq
             data = {"path": video, "start_seconds": score.start_seconds, "end_seconds": score.end_seconds}
             lines.append(json.dumps(data | {"score": score.score, "streams": dict(score.shares), "box": score.box}))
         return "".join(f"{line}\n" for line in lines)
-    lines.append(
-        ",".join(["path", "start_seconds", "end_seconds", "score", "left", "top", "right", "bottom", *streams])
-    )
+    names = "path start_seconds end_seconds score left top right bottom".split()
+    lines.append(",".join([*names, *streams]))
     for video, score in rows:
         box = ["", "", "", ""] if score.box is None else [f"{side:.4f}" for side in score.box]
         shares = [f"{score.shares.get(stream, 0.0):.6g}" for stream in streams]

@@ -215,8 +215,8 @@ def _tell_pace(detector: "Detector", video: "ScoredVideo") -> None:
     learnt = detector.about.fps
     if learnt and video.fps and not 1 / OTHER_PACE < video.fps / learnt < OTHER_PACE:
         say(
-            f"warning: {video.path} has {video.fps:.3g} frames a second, the footage learnt from {learnt:.3g}: the same "
-            "motion is another distance from frame to frame, so that its scores mean little"
+            f"warning: {video.path} has {video.fps:.3g} frames a second, the footage learnt from {learnt:.3g}: things "
+            "move another distance from frame to frame, so that its scores mean little"
         )
 
 
