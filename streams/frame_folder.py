@@ -43,7 +43,7 @@ class _StillConverters:
     """Pixels of a still picture, as swscale gives them of a coded frame."""
 
     def convert(self, still: _Still, pixel_format: PixelFormat) -> NDArray[np.uint8]:
-        return np.asarray(still.picture.convert("L" if pixel_format == "gray" else "RGB"), np.uint8)
+        return np.array(still.picture.convert("L" if pixel_format == "gray" else "RGB"), np.uint8)
 
 
 class FrameFolder:

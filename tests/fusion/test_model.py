@@ -16,7 +16,9 @@ from tristream.fusion.assemble import build_parts
 from tristream.fusion.model import Model
 from tristream.fusion.overrides import Overrides
 from tristream.fusion.source import find_model
+from tristream.fusion.windows import Windows
 from tristream.streams.config import StreamName
+from tristream.streams.grid import Grid
 
 MakeVideo = Callable[..., Path]
 pytestmark = pytest.mark.filterwarnings("ignore:model pocket.* untrained:UserWarning")
@@ -238,3 +240,60 @@ def test_a_moment_that_cannot_be_is_refused(pocket: Model, clip: Path, moment: t
 def test_a_moment_beyond_the_end_is_an_error(pocket: Model, clip: Path) -> None:
     with pytest.raises(tristream.MediaError, match=r"nothing of .* lies in 10-12 s: it ends at 3"):
         pocket.embed(clip, moment=(10.0, 12.0))
+
+
+# Tiles
+
+
+@pytest.fixture(scope="module")
+def camera() -> Model:
+    return tristream.load_model("camera", device="cpu")
+
+
+def test_a_tile_is_a_clip_of_its_own(camera: Model, clip: Path) -> None:
+    tiled = camera.embed(clip, window=1, stride=0.5, grid=Grid(2, 3))
+    whole = camera.embed(clip, window=1, stride=0.5)
+    assert len(tiled.clips) == 6 * len(whole.clips)
+    assert [each.tile for each in tiled.clips[:7]] == [0, 1, 2, 3, 4, 5, 0]
+    for index, each in enumerate(whole.clips):
+        tiles = tiled.clips[6 * index : 6 * index + 6]
+        assert {(tile.start_seconds, tile.end_seconds) for tile in tiles} == {(each.start_seconds, each.end_seconds)}
+        # No box of a tile is as large as one of the whole, so what moves most in any moves at least as much.
+        assert max(tile.vector[17] for tile in tiles) >= 0.95 * each.vector[17]
+
+
+def test_a_tile_of_the_spatial_stream_sees_its_part_of_the_frame(make_video: MakeVideo, tmp_path: Path) -> None:
+    frames = np.full((6, 96, 96, 3), 40, np.uint8)
+    frames[:, :48, 48:] = 220  # the upper right quarter is bright
+    path = make_video(tmp_path / "quarter.mp4", frames=frames, codec="libx264", video_options={"crf": "1"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = tristream.load_model("pocket", streams=("spatial",), recurrent="mean", untrained=True, dtype="float32")
+    tiles = model.embed(path, grid=Grid(3, 3)).clips
+    dark, bright, border = tiles[6].vector, tiles[2].vector, tiles[1].vector
+    np.testing.assert_allclose(tiles[3].vector, dark, rtol=1e-2, atol=1e-3)  # as dark as the lower left
+    assert np.linalg.norm(bright - dark) > 10 * np.linalg.norm(tiles[3].vector - dark)
+    assert np.linalg.norm(border - dark) > 10 * np.linalg.norm(tiles[3].vector - dark)
+
+
+def test_sound_goes_to_every_tile(clip: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = tristream.load_model("pocket", streams=("spatial", "audio"), untrained=True)
+    tiles = model.embed(clip, grid=Grid(1, 3)).clips
+    assert len(tiles) == 3
+    for tile in tiles:
+        assert tile.present == {"spatial": True, "audio": True}
+        np.testing.assert_array_equal(tile.stream("audio"), tiles[0].stream("audio"))
+
+
+def test_clips_come_as_they_are_known_and_are_those_of_embed(camera: Model, clip: Path) -> None:
+    windows = Windows(1.0, 0.25)
+    with camera.open(clip, windows) as opened:
+        given = list(opened.clips())
+    whole = camera.embed(clip, window=1.0, stride=0.25)
+    assert [(each.start_seconds, each.end_seconds) for each in given] == [
+        (each.start_seconds, each.end_seconds) for each in whole.clips
+    ]
+    for one, other in zip(given, whole.clips, strict=True):
+        np.testing.assert_array_equal(one.vector, other.vector)
