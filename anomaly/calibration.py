@@ -102,9 +102,10 @@ def block_peaks(runs: Iterable[tuple[Floats, Floats]], block_seconds: float = BL
         if len(seconds) == 0:
             continue
         block: NDArray[np.int64] = ((seconds - seconds[0]) / block_seconds + 1e-9).astype(np.int64)
-        counts = np.bincount(block)
-        whole = counts >= WHOLE_SHARE * np.median(counts[counts > 0])  # the last one mostly is not
-        peaks += [float(scores[block == number].max()) for number in np.flatnonzero(whole)]
+        starts = np.flatnonzero(np.diff(block, prepend=-1))  # of the blocks that hold any
+        counts = np.diff(starts, append=len(block))
+        whole = counts >= WHOLE_SHARE * np.median(counts)  # the last one mostly is not
+        peaks += np.maximum.reduceat(scores, starts)[whole].tolist()
     return np.sort(np.array(peaks, np.float64))
 
 
