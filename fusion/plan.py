@@ -30,6 +30,7 @@ def step_plan(config: ModelConfig, picture: PictureFormat | None, windows: Windo
         flow=PictureFormat(flow.height, flow.width, pixel_format, None, "area"),
         stack_pairs=config.temporal.pairs if config.temporal else None,
         stack_stride=config.temporal.stride if config.temporal else 1,
+        flow_centre="median" if config.temporal and config.temporal.cnn == "histogram" else "mean",
         audio=config.audio is not None,
         sampling=config.sampling,
         window_seconds=windows.window_seconds,

@@ -98,7 +98,7 @@ class ChunkBuilder:
         if sighting.keep:
             motion = mean_length(self._passed)
             if self._plan.stack_pairs is not None:
-                self._planes.append(centred_planes(self._passed))
+                self._planes.append(centred_planes(self._passed, self._plan.flow_centre))
             self._passed = None
         self._timings.flow_seconds += perf_counter() - began
         return motion

@@ -10,6 +10,7 @@ from tristream.streams.errors import UsageError
 SamplingStrategy = Literal["adaptive", "uniform", "every-nth", "segments", "first"]
 FlowEngineName = Literal["dis", "tvl1", "farneback", "raft", "codec"]
 MotionCNNName = Literal["motion", "small", "histogram"]
+FlowCentre = Literal["mean", "median"]
 AudioCNNName = Literal["vggish", "yamnet", "small"]
 RecurrentCell = Literal["gru", "lstm", "rnn", "mean", "convlstm"]
 StreamName = Literal["spatial", "temporal", "audio"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tristream.streams.config import SamplingConfig, StreamName
+from tristream.streams.config import FlowCentre, SamplingConfig, StreamName
 from tristream.streams.log_mel import LOG_OFFSET
 from tristream.streams.picture import PictureFormat
 
@@ -41,6 +41,7 @@ class StepPlan:
     sampling: SamplingConfig
     window_seconds: float
     log_offset: float = LOG_OFFSET  # of the log-mel examples: the one that the audio CNN wants
+    flow_centre: FlowCentre = "mean"  # what is subtracted from each flow field
     stack_stride: int = 1  # one flow stack for so many of the frames that are steps
 
     @property
