@@ -1,11 +1,11 @@
 """A detector as it is kept: what was fitted, how it was calibrated, and of which model's embeddings.
 
-The folder holds `detector.json` and `detector.safetensors`, whose sha256 stands in the first.
+The folder holds `detector.json` and `detector.safetensors`; a sha256 of both stands in the first.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -57,7 +57,7 @@ class About:
     fitted_seconds: float = 0.0  # of footage
     held_out_seconds: float = 0.0
     format_version: int = FORMAT_VERSION
-    sha256: str = ""  # of the arrays
+    sha256: str = ""  # of the arrays and of all of this
 
     @property
     def windows(self) -> Windows:
@@ -112,7 +112,7 @@ class Detector:
         folder = Path(folder)
         arrays = {name: np.array(array, order="C") for name, array in self.estimator.to_arrays().items()}
         data = save(arrays | {PEAKS: self.calibration.peaks})
-        about = to_json(self.about) | {"sha256": sha256(data).hexdigest()}
+        about = to_json(self.about) | {"sha256": _digest(data, self.about)}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # Arrays first: until the JSON names them, what was there before is refused, not half read.
@@ -137,8 +137,8 @@ def load_detector(folder: str | Path) -> Detector:
         data = (folder / ARRAYS_FILE).read_bytes()
     except OSError as error:
         raise DetectorError(f"the detector {folder} cannot be read: {error.strerror or error}") from error
-    if sha256(data).hexdigest() != about.sha256:
-        raise DetectorError(f"{folder / ARRAYS_FILE} is not what {ABOUT_FILE} describes: copy the folder again")
+    if _digest(data, about) != about.sha256:
+        raise DetectorError(f"a file of {folder} is not as it was written (sha256 differs): copy the folder again")
     try:
         arrays = load(data)
         peaks = arrays.pop(PEAKS)
@@ -150,6 +150,12 @@ def load_detector(folder: str | Path) -> Detector:
         return Detector(about, estimator, Calibration(np.sort(peaks), about.block_seconds))
     except (SafetensorError, KeyError, TypeError, ValueError, TristreamError) as error:
         raise DetectorError(f"the detector {folder} is damaged: {error}") from error
+
+
+def _digest(arrays: bytes, about: About) -> str:
+    """What shows any change of a detector's files."""
+    described = json.dumps(to_json(replace(about, sha256="")), sort_keys=True)
+    return sha256(arrays + described.encode()).hexdigest()
 
 
 def _read_about(path: Path) -> About:
