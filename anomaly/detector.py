@@ -31,7 +31,7 @@ FORMAT_VERSION = 1
 ABOUT_FILE, ARRAYS_FILE = "detector.json", "detector.safetensors"
 PEAKS = "calibration.peaks"
 CALM_SHARE = 5.0  # an event goes on while scores are as high as this many times the allowed alarms an hour have
-PLACE_COLUMNS = 2  # of a tile: how far down and how far right it lies
+CALM_BLOCKS = 0.75  # but higher than in so many of the blocks held out: else an event would never end
 
 Estimator = AutoencoderDetector | BaselineDetector
 
@@ -101,7 +101,10 @@ class Detector:
         if rate is None:
             return None
         alarm = self.calibration.threshold(rate)
-        return Levels(alarm, self.calibration.threshold(CALM_SHARE * rate), self.calibration.block_seconds)
+        calm = max(
+            self.calibration.threshold(CALM_SHARE * rate), float(np.quantile(self.calibration.peaks, CALM_BLOCKS))
+        )
+        return Levels(alarm, min(calm, alarm), self.calibration.block_seconds)
 
     def save(self, folder: str | Path) -> None:
         """Write the folder, whole or not at all.

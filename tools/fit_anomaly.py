@@ -147,8 +147,9 @@ def fit_anomaly(
         if source.warning:
             say(f"warning: model {source.name} has {source.warning}; it only tells what is strange roughly")
         paths = paths_of(inputs, fps)
+        windows = Windows(window, stride, parse_grid(grid))
         settings.check_footage(_declared_seconds(paths, fps))
-        job = Job(source, Windows(window, stride, parse_grid(grid)), batch_size, device, dtype, fps=fps)
+        job = Job(source, windows, batch_size, device, dtype, fps=fps)
         failed = _embed(job, paths, table, min(jobs or cores(), len(paths)), timeout)
     with counting_bar("held-out videos") as progress:
         fitted = fit_detector(table, settings, progress)

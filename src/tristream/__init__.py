@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tristream.anomaly.autoencoder import AutoencoderDetector
+    from tristream.anomaly.detector import Detector, load_detector
     from tristream.fusion.embedding import ClipEmbedding, VideoEmbedding
     from tristream.fusion.model import Model, load_model
     from tristream.fusion.svm import FusionSVM
@@ -14,10 +16,12 @@ if TYPE_CHECKING:
     from tristream.search.query import Query
     from tristream.search.update import update_index
     from tristream.streams.errors import (
+        DetectorError,
         FlowError,
         MediaError,
         ModelError,
         SearchError,
+        SourceError,
         TableError,
         TristreamError,
         UsageError,
@@ -29,6 +33,9 @@ _HOMES = {
     "VideoEmbedding": "tristream.fusion.embedding",
     "ClipEmbedding": "tristream.fusion.embedding",
     "FusionSVM": "tristream.fusion.svm",
+    "AutoencoderDetector": "tristream.anomaly.autoencoder",
+    "Detector": "tristream.anomaly.detector",
+    "load_detector": "tristream.anomaly.detector",
     "VideoIndex": "tristream.search.index",
     "Query": "tristream.search.query",
     "update_index": "tristream.search.update",
@@ -39,10 +46,15 @@ _HOMES = {
     "ModelError": "tristream.streams.errors",
     "TableError": "tristream.streams.errors",
     "SearchError": "tristream.streams.errors",
+    "DetectorError": "tristream.streams.errors",
+    "SourceError": "tristream.streams.errors",
 }
 
 __all__ = [
+    "AutoencoderDetector",
     "ClipEmbedding",
+    "Detector",
+    "DetectorError",
     "FlowError",
     "FusionSVM",
     "MediaError",
@@ -50,11 +62,13 @@ __all__ = [
     "ModelError",
     "Query",
     "SearchError",
+    "SourceError",
     "TableError",
     "TristreamError",
     "UsageError",
     "VideoEmbedding",
     "VideoIndex",
+    "load_detector",
     "load_model",
     "update_index",
 ]
