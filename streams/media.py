@@ -1,4 +1,4 @@
-"""A file in, time-stamped frames and sound out; the one module that opens media.
+"""A file in, time-stamped frames and sound out; the one module that opens media files, as live.py opens cameras.
 
 file -> Frame.picture(format) (H, W, 3) or (H, W) uint8, AudioBlock.samples (S,) float32 at 16 kHz mono
 

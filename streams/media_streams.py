@@ -1,6 +1,6 @@
 """Which streams of an opened container are decoded, what they say of themselves, and what is beyond the limits.
 
-The containers and streams are PyAV's, which only media.py imports.
+The containers and streams are PyAV's, which only media.py and live.py import.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ def best_stream(container: Any, kind: str) -> Any:
     return best if best is not None and best.codec_context is not None else None
 
 
-def describe(path: Path, container: Any) -> MediaInfo:
+def describe(path: Path | str, container: Any) -> MediaInfo:
     video, audio = best_stream(container, "video"), best_stream(container, "audio")
     duration_seconds = container.duration / TIME_BASE if container.duration else None
     return MediaInfo(
@@ -76,7 +76,7 @@ def sound_excess(stream: Any) -> str | None:
     return excess_of(stream.rate or None, stream.channels)
 
 
-def refuse_excess(path: Path, container: Any, video: Any, audio: Any) -> None:
+def refuse_excess(path: Path | str, container: Any, video: Any, audio: Any) -> None:
     """Refuse what cannot be decoded within the limits.
 
     Raises:

@@ -70,7 +70,7 @@ def test_the_runner_raises_an_alarm_with_time_and_place(
     assert "AUROC" in err
     with Image.open(plot) as picture:
         assert picture.size[0] > 1000
-    rows = list(csv.DictReader(scores.open()))
+    rows = list(csv.DictReader(scores.read_text().splitlines()))
     assert len(rows) == 116  # windows of 1 s every 0.2 s
     assert {"path", "start_seconds", "end_seconds", "score", "left", "temporal"} <= rows[0].keys()
 
