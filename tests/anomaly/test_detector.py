@@ -3,7 +3,6 @@
 import itertools
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +22,6 @@ from tristream.fusion.table import EmbeddingTable
 from tristream.fusion.windows import Windows
 from tristream.streams.errors import DetectorError, TableError, UsageError
 from tristream.streams.grid import Grid
-
-sys.path.append(str(Path(__file__).parent))
 
 DIMS = {"temporal": 6}
 WINDOWS = Windows(1.0, 0.5, Grid(2, 3))
