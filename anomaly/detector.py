@@ -22,9 +22,10 @@ from tristream.anomaly.calibration import BLOCK_SECONDS, Calibration
 from tristream.anomaly.events import Levels
 from tristream.fusion.blocks import Floats
 from tristream.fusion.folder import MAX_JSON_BYTES, write_atomically
+from tristream.fusion.source import ModelSource, find_again, find_model
 from tristream.fusion.windows import Windows
 from tristream.streams.config import from_json, to_json
-from tristream.streams.errors import DetectorError, TristreamError
+from tristream.streams.errors import DetectorError, ModelError, TristreamError, UsageError
 from tristream.streams.grid import Grid
 
 FORMAT_VERSION = 1
@@ -105,6 +106,30 @@ class Detector:
             self.calibration.threshold(CALM_SHARE * rate), float(np.quantile(self.calibration.peaks, CALM_BLOCKS))
         )
         return Levels(alarm, min(calm, alarm), self.calibration.block_seconds)
+
+    def find_model(self, name_or_path: str | None = None) -> ModelSource:
+        """The model that the detector is of: where it was, or where it is now.
+
+        Raises:
+            ModelError: it is not there.
+            DetectorError: there is another.
+        """
+        about = self.about
+        try:
+            source = find_again(about.asked) if name_or_path is None else find_model(name_or_path)
+        except (ModelError, UsageError) as error:
+            if name_or_path is not None:
+                raise
+            raise ModelError(
+                f"the model {about.model} ({about.model_id}) of the detector is needed: {error}; --model tells where "
+                "it is"
+            ) from error
+        if source.model_id != about.model_id:
+            raise DetectorError(
+                f"the detector is of model {about.model_id} ({about.model}), and {source.name} is {source.model_id}: "
+                "--model names the detector's"
+            )
+        return source
 
     def save(self, folder: str | Path) -> None:
         """Write the folder, whole or not at all.

@@ -69,8 +69,8 @@ class EventFinder:
 
     @property
     def open(self) -> Event | None:
-        """The event that goes on."""
-        return self._open
+        """The event that goes on, as far as it is known."""
+        return None if self._open is None else self._judged(self._open)
 
     def add(self, score: Score) -> Iterator[Event]:
         """Take the next score; the event that it shows to be over, if there is one."""
@@ -87,4 +87,7 @@ class EventFinder:
         """Close the event that goes on, if there is one."""
         if self._open is not None:
             event, self._open = self._open, None
-            yield replace(event, p_value=self._calibration.p_value(event.peak.score))
+            yield self._judged(event)
+
+    def _judged(self, event: Event) -> Event:
+        return replace(event, p_value=self._calibration.p_value(event.peak.score))

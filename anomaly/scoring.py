@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tristream.anomaly.detector import Detector
 from tristream.anomaly.events import Event, EventFinder, Levels, Score
@@ -19,10 +20,15 @@ class Scorer:
 
     The mean is over those that begin in the last `smooth_seconds`: it goes back in time only, so that a camera gets
     the scores that its recording gets.
+
+    Args:
+        detector: of the clips' model.
+        ignored: the tiles (P,) that are not looked at.
     """
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, ignored: NDArray[np.bool_] | None = None) -> None:
         self._detector = detector
+        self._ignored = np.zeros(detector.about.windows.grid.tiles, bool) if ignored is None else ignored
         grid = detector.about.windows.grid
         self._boxes = None if grid.is_whole else grid.boxes()
         self._recent: deque[tuple[float, float]] = deque()  # start_seconds, score
@@ -31,7 +37,7 @@ class Scorer:
         """The scores of windows, each given as the clips of its tiles."""
         vectors = np.stack([[clip.vector for clip in window] for window in windows])  # (N, P, D)
         scores = self._detector.score(vectors)  # (N, P)
-        tiles = scores.argmax(axis=1)  # (N,)
+        tiles = np.where(self._ignored, -np.inf, scores).argmax(axis=1)  # (N,)
         rows = np.arange(len(tiles))
         shares = self._detector.explain(vectors[rows, tiles], tiles)
         made = []

@@ -110,7 +110,7 @@ def clips_of(
         start_seconds, end_seconds = windows.span(index, duration_seconds)
         present = {name: index in vectors[name] for name in dims}
         wholes = {name: vectors[name].get(index, np.zeros((1, size), np.float32)) for name, size in dims.items()}
-        for tile in range(max(map(len, wholes.values()))):
+        for tile in range(windows.grid.tiles):
             parts = {name: whole[min(tile, len(whole) - 1)] for name, whole in wholes.items()}  # (D_s + K,)
             vector = np.concatenate([parts[name][:size] for name, size in dims.items()])
             votes = np.concatenate([parts[name][size:] for name, size in dims.items()])

@@ -6,24 +6,22 @@ steps -> tiles (T, P, ...) -> CNN (T, P, F) -> recurrent (P, D_s) a clip -> join
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tristream.fusion.clip_maker import ClipMaker
 from tristream.fusion.embedding import NO_VECTOR, ClipEmbedding, VideoEmbedding, join_clips, shifted
+from tristream.fusion.tiles import tile_features
 from tristream.fusion.windows import Windows
 from tristream.streams.config import StreamName
 from tristream.streams.errors import MediaError
 from tristream.streams.excerpt import Excerpt
 from tristream.streams.flow import FlowEngine
 from tristream.streams.frame_folder import FrameFolder
-from tristream.streams.grid import Grid
 from tristream.streams.media import MediaInfo, MediaReader
 from tristream.streams.pipeline import read_steps
 from tristream.streams.steps import StepPlan, Steps, Timings
-from tristream.streams.stream import Stream
 
 if TYPE_CHECKING:  # which makes these
     from tristream.fusion.model import Model
@@ -127,15 +125,6 @@ class OpenedVideo:
             if clip is None:
                 return
             yield shifted(clip, self._from_seconds) if self._from_seconds else clip
-
-
-def tile_features(stream: Stream, inputs: NDArray[Any], grid: Grid) -> Tensor:
-    """Step features (T, P, F) of the inputs (T, ...) of a stream's CNN: of each tile, or one of all, as of sound."""
-    if stream.name == "audio" or grid.is_whole:
-        return stream.features(inputs)[:, None]
-    tiles = grid.cut(inputs, axis=1 if stream.name == "spatial" else 2)  # (T, P, h, w, 3) or (T, P, 2L, h, w)
-    features = stream.features(tiles.reshape(-1, *tiles.shape[2:]))  # (T·P, F)
-    return features.view(*tiles.shape[:2], -1)
 
 
 def streams_of(info: MediaInfo) -> set[StreamName]:

@@ -47,10 +47,17 @@ def every_frame_is_a_step(plan: StepPlan, video: VideoInfo | None) -> bool:
 class ChunkBuilder:
     """Takes the frames of one video in order and gives the steps of each chunk when it is complete."""
 
-    def __init__(self, plan: StepPlan, engine: FlowEngine | None, eager: bool, timings: Timings) -> None:
+    def __init__(
+        self,
+        plan: StepPlan,
+        engine: FlowEngine | None,
+        eager: bool,
+        timings: Timings,
+        eager_frames: int = EAGER_FRAMES,
+    ) -> None:
         self._plan = plan
         self._engine = engine
-        self._eager = eager
+        self._eager_frames = eager_frames if eager else None
         self._timings = timings
         pairs = plan.stack_pairs or 0
         # Frames before and after a step in its stack; before it at least one, as the last frame's flow is that to it.
@@ -107,8 +114,8 @@ class ChunkBuilder:
         """Whether the chunk that is open ends before frame `index`."""
         if index == self._begin:
             return False
-        if self._eager:
-            return index - self._begin >= EAGER_FRAMES
+        if self._eager_frames is not None:
+            return index - self._begin >= self._eager_frames
         open_chunk, chunk = (floor(self._frames[i].seconds / self._chunk_seconds + 1e-9) for i in (self._begin, index))
         return chunk > open_chunk
 
@@ -129,7 +136,7 @@ class ChunkBuilder:
 
     def _choose(self, end: int) -> NDArray[np.intp]:
         """Indices of the frames in [begin, end) that become steps, (T,)."""
-        if self._eager:
+        if self._eager_frames is not None:
             return np.arange(self._begin, end)
         seconds = np.array([frame.seconds for frame in self._frames[self._begin : end]])
         motion = np.array(self._motion[self._begin : end])

@@ -21,9 +21,11 @@ from tristream.streams.frame import Converters, Frame
 from tristream.streams.log_mel import SAMPLE_RATE_HZ
 from tristream.streams.media_info import AudioBlock, MediaInfo
 from tristream.streams.media_streams import (
+    CODECS_WITH_VECTORS,
     MAX_PIXELS,
     MAX_STREAMS,
     best_stream,
+    codec_name,
     describe,
     frame_rate,
     is_strip,
@@ -37,8 +39,8 @@ OPEN_SECONDS = 10.0  # that a camera may take to answer
 STALL_SECONDS = 10.0  # in which it is noticed that a camera is gone
 DAMAGED_IN_A_ROW = 500  # packets of which no picture comes: what is sent is garbage
 _ERRORS = (av.error.FFmpegError, ValueError, MemoryError, OSError, ArithmeticError)
-_USER = re.compile(r"(?<=://)[^/@\s]*@")
-_QUERY = re.compile(r"(?<=[?&])([^=&\s]+)=[^&\s]*")
+_USER = re.compile(r"(?<=://)\S*@")
+_VALUE = re.compile(r"=[^&?/\s]*")  # of a query, or in the path of the cameras that have their password there
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,14 @@ SCHEMES = {
 class LiveReader:
     """Reads one connection to a camera: iterate for its Frames and AudioBlocks as they come, until it is lost.
 
-    Times count from the first picture, by the camera's stamps, so that a recording of it has the same. A picture that
-    is damaged is left out. Whoever wants the camera for longer than it stays connected makes another reader.
+    Times count from the first picture, by the camera's stamps, so that a recording of it has the same; where its clock
+    is set anew, they go on. A picture that is damaged is left out. Whoever wants the camera for longer than it stays
+    connected makes another reader.
 
     Args:
         address: `rtsp://`, `rtsps://`, `http://` or `https://`.
         audio: whether to decode the sound, if there is any.
+        motion_vectors: export the bit stream's motion vectors with each frame.
         listen: wait for the camera to connect to this address, and not the other way round (RTSP).
         open_seconds: that it may take to answer.
         stall_seconds: after which at the latest it is noticed that it sends nothing; it may pause for half of that.
@@ -83,6 +87,7 @@ class LiveReader:
         address: str,
         *,
         audio: bool = True,
+        motion_vectors: bool = False,
         listen: bool = False,
         open_seconds: float = OPEN_SECONDS,
         stall_seconds: float = STALL_SECONDS,
@@ -100,8 +105,10 @@ class LiveReader:
             refuse_excess(self.name, self._container, self._video, self._audio)
             if self._audio is not None and sound_excess(self._audio):
                 self._audio = None
-            self._video.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            vectors = {"flags2": "+export_mvs"} if motion_vectors else {}
+            self._video.codec_context.options = {"max_pixels": str(MAX_PIXELS)} | vectors
             self._video.codec_context.thread_count = threads
+            self._has_vectors = motion_vectors and codec_name(self._video) in CODECS_WITH_VECTORS
             self.info: MediaInfo = describe(self.name, self._container)
         except BaseException:
             self._container.close()
@@ -132,6 +139,8 @@ class LiveReader:
                     if in_a_row < DAMAGED_IN_A_ROW and monotonic() - seen < self._stall_seconds:
                         continue
                     raise SourceError(f"{self.name} sends nothing that can be decoded") from None
+                if isinstance(error, av.error.ExitError):  # FFmpeg's word for a time that is over
+                    raise self._silent() from None
                 raise SourceError(f"{self.name} was lost: {_reason(error)}") from None  # its text has the password
             if packet is None or not packet.size:
                 raise SourceError(f"{self.name} ended its stream")
@@ -141,7 +150,10 @@ class LiveReader:
                 seen, in_a_row = monotonic(), 0
                 yield from (frame for frame in frames if frame is not None)
             if monotonic() - seen > self._stall_seconds:
-                raise SourceError(f"{self.name} has sent no picture for {self._stall_seconds:g} s")
+                raise self._silent()
+
+    def _silent(self) -> SourceError:
+        return SourceError(f"{self.name} has sent no picture for {self._stall_seconds:g} s")
 
     def _frame(self, decoded: Any, converters: Converters) -> Frame | None:
         width = max(1, round(decoded.width * pixel_aspect(self._video)))
@@ -150,14 +162,16 @@ class LiveReader:
             return None
         seconds = self._seconds(decoded.time, period_seconds)
         self._last_seconds = max(seconds, self._last_seconds + period_seconds / 8)
-        return Frame(self._last_seconds, period_seconds, decoded, width, False, converters)
+        return Frame(self._last_seconds, period_seconds, decoded, width, self._has_vectors, converters)
 
     def _seconds(self, stamp_seconds: float | None, period_seconds: float) -> float:
         """Since the first picture; one without a stamp follows the one before."""
         if stamp_seconds is None:
             return self._last_seconds + period_seconds if self._last_seconds >= 0 else 0.0
-        if self._first_seconds is None:
-            self._first_seconds = stamp_seconds - max(self._last_seconds + period_seconds, 0.0)
+        next_seconds = max(self._last_seconds + period_seconds, 0.0)
+        # Had it paused for so long, it would have been taken for lost: its clock was set.
+        if self._first_seconds is None or abs(stamp_seconds - self._first_seconds - next_seconds) > self._stall_seconds:
+            self._first_seconds = stamp_seconds - next_seconds
         return stamp_seconds - self._first_seconds
 
     def _blocks(self, sound: Resampler, decoded: list[Any]) -> Iterator[AudioBlock]:
@@ -184,15 +198,15 @@ class LiveReader:
             # The first read that takes too long still gives what the demuxer held; only the second one fails.
             timeout = (open_seconds, self._stall_seconds / 2)
             return av.open(address, options=options, timeout=timeout, metadata_errors="replace")
-        except av.error.ExitError:  # FFmpeg's word for a time that is over
+        except av.error.ExitError:
             raise SourceError(f"{self.name}: no answer in {open_seconds:g} s") from None
         except _ERRORS as error:
             raise SourceError(f"{self.name} cannot be opened: {_reason(error)}") from None
 
 
 def redacted(address: str) -> str:
-    """An address without user, password and the values of its query: what may be shown and written."""
-    return _QUERY.sub(r"\1=***", _USER.sub("***@", address))
+    """An address without user, password and whatever follows a "=": what may be shown and written."""
+    return _VALUE.sub("=***", _USER.sub("***@", address))
 
 
 def _reason(error: BaseException) -> str:

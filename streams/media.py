@@ -24,6 +24,7 @@ from tristream.streams.frame import Converters, Frame, upright
 from tristream.streams.log_mel import SAMPLE_RATE_HZ
 from tristream.streams.media_info import AudioBlock, AudioInfo, MediaInfo, VideoInfo
 from tristream.streams.media_streams import (
+    CODECS_WITH_VECTORS,
     MAX_PIXELS,
     MAX_STREAMS,
     TIME_BASE,
@@ -54,10 +55,6 @@ MAX_FRAME_SECONDS = 3600.0  # a frame lasts no longer, whatever it says
 SEEKABLE = frozenset({"matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})
 PROBE_BYTES = 5_000_000
 DECLARED_SLACK_SECONDS = 10.0  # a time stamp this far past the declared end is a broken one
-# The decoders of FFmpeg that export their motion vectors.
-CODECS_WITH_VECTORS = frozenset(
-    "h261 h263 h263p flv h264 mpeg1video mpeg2video mpeg4 msmpeg4v1 msmpeg4v2 msmpeg4 rv10 rv20 wmv1 wmv2".split()
-)
 # PyAV raises FFmpegError for most, ValueError and UnicodeDecodeError for some, and MemoryError when refused memory.
 _DECODER_ERRORS = (av.error.FFmpegError, ValueError, MemoryError, OSError, ArithmeticError)
 

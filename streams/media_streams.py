@@ -1,6 +1,6 @@
 """Which streams of an opened container are decoded, what they say of themselves, and what is beyond the limits.
 
-The containers and streams are PyAV's, which only media.py and live.py import.
+The containers and streams are PyAV's, which only media.py and live.py open.
 """
 
 from pathlib import Path
@@ -16,6 +16,11 @@ MAX_CHANNELS = 64  # more than swresample mixes
 MIN_SOUND_HZ, MAX_SOUND_HZ = 1_000, 768_000  # at 1 Hz a packet becomes gigabytes, at 2 GHz the filter does
 ATTACHED_PICTURE = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC: the cover of a piece of music
 TIME_BASE = 1_000_000  # AV_TIME_BASE: a container's times are in microseconds
+
+# The decoders of FFmpeg that export their motion vectors.
+CODECS_WITH_VECTORS = frozenset(
+    "h261 h263 h263p flv h264 mpeg1video mpeg2video mpeg4 msmpeg4v1 msmpeg4v2 msmpeg4 rv10 rv20 wmv1 wmv2".split()
+)
 
 
 def best_stream(container: Any, kind: str) -> Any:

@@ -6,7 +6,7 @@ audio (T, 96, 64) float32, each step with its time on the file's clock
 Decoding and scaling run in one thread, flow and sampling in a second, the CNNs where the steps are used.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from time import perf_counter
@@ -37,12 +37,18 @@ def read_steps(
         FlowError: the engine cannot work on this video.
     """
     eager = every_frame_is_a_step(plan, reader.info.video)
-    if plan.stack_pairs is None and (eager or plan.sampling.strategy != "adaptive"):
-        plan, engine = replace(plan, flow=None), None
+    plan, engine = without_idle_flow(plan, engine, eager)
     builder = ChunkBuilder(plan, engine, eager, timings)
     sound = SoundSteps(plan.log_offset)
-    decoded = prefetch(_decode(reader, plan, engine, timings), FRAMES_AHEAD)
+    decoded = prefetch(sightings(reader, plan, engine, timings), FRAMES_AHEAD)
     yield from prefetch(_steps(decoded, builder, sound, reader.warnings), CHUNKS_AHEAD)
+
+
+def without_idle_flow(plan: StepPlan, engine: FlowEngine | None, eager: bool) -> tuple[StepPlan, FlowEngine | None]:
+    """Plan and engine without flow, where that is neither a stream nor decides which frames are steps."""
+    if plan.stack_pairs is None and (eager or plan.sampling.strategy != "adaptive"):
+        return replace(plan, flow=None), None
+    return plan, engine
 
 
 def _steps(
@@ -60,14 +66,14 @@ def _steps(
         warnings.append(f"{sound.padded} sound shorter than one example of {EXAMPLE_SECONDS} s: padded with silence")
 
 
-def _decode(
-    reader: MediaReader | FrameFolder | Excerpt, plan: StepPlan, engine: FlowEngine | None, timings: Timings
+def sightings(
+    items: Iterable[Frame | AudioBlock], plan: StepPlan, engine: FlowEngine | None, timings: Timings
 ) -> Iterator[Sighting | AudioBlock]:
     """Frames with the pictures that are needed of them, and sound."""
     wants_vectors = engine is not None and engine.needs_motion_vectors
     gap_seconds = 1 / plan.sampling.max_fps - 1e-6
     kept_seconds = float("-inf")
-    for item in _timed(iter(reader), timings):
+    for item in _timed(iter(items), timings):
         if isinstance(item, AudioBlock):
             yield item
             continue

@@ -1,6 +1,7 @@
 """Fixtures that every test can use: made media, and the shared folder of real data where it is there."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -41,6 +42,15 @@ def one_thread() -> Iterator[None]:
     with threadpool_limits(1):
         yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def signals_kept() -> Iterator[None]:
+    """The command sets handlers for signals; here they are put back."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

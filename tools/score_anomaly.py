@@ -138,31 +138,11 @@ def score_anomaly(
 def _job(
     detector: "Detector", model: str | None, batch_size: int, device: str, dtype: "object", fps: float | None
 ) -> "Job":
-    """What embeds and scores a file, with the detector's own model.
-
-    Raises:
-        ModelError: the model is not where it was.
-        DetectorError: there is another.
-    """
+    """What embeds and scores a file, with the detector's own model."""
     from tristream.anomaly.scoring import ScoreJob
-    from tristream.fusion.source import find_again, find_model
-    from tristream.streams.errors import DetectorError, ModelError, UsageError
 
-    about = detector.about
-    try:
-        source = find_again(about.asked) if model is None else find_model(model)
-    except (ModelError, UsageError) as error:
-        if model is not None:
-            raise
-        raise ModelError(
-            f"the model {about.model} ({about.model_id}) of the detector is needed: {error}; --model tells where it is"
-        ) from error
-    if source.model_id != about.model_id:
-        raise DetectorError(
-            f"the detector is of model {about.model_id} ({about.model}), and {source.name} is {source.model_id}: "
-            "--model names the detector's"
-        )
-    return ScoreJob(source, about.windows, batch_size, device, dtype, fps=fps, detector=detector)  # type: ignore[arg-type]
+    source = detector.find_model(model)
+    return ScoreJob(source, detector.about.windows, batch_size, device, dtype, fps=fps, detector=detector)  # type: ignore[arg-type]
 
 
 def _of_files(

@@ -209,6 +209,8 @@ def test_other_addresses_are_refused(address: str) -> None:
         ("rtsp://u:p:q@h/a?user=u&pass=p", "rtsp://***@h/a?user=***&pass=***"),
         ("http://h/a", "http://h/a"),
         ("https://token@h/", "https://***@h/"),
+        ("rtsp://u:p@ss/w@h/a", "rtsp://***@h/a"),
+        ("rtsp://h:554/user=admin_password=p_channel=1.sdp", "rtsp://h:554/user=***"),
     ],
 )
 def test_what_is_shown_of_an_address(address: str, shown: str) -> None:
