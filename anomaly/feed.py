@@ -4,18 +4,21 @@ A process is one connection: whatever ends it, a lost camera, a decoder that cra
 way back is the same. One thread here for each of them waits for what it sends.
 """
 
+import os
+import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, Pipe
 from queue import Empty, Queue
 from random import uniform
 from threading import Event, Semaphore, Thread
 from time import monotonic
 from typing import Any
 
-from tristream.streams.live_steps import Closed, Opened, Piece, Watched, send_steps
+from tristream.streams.live_steps import Closed, Opened, Piece, Watched
 
-SLOTS = 2  # messages of a camera that may wait; more wait as frames in its process, where old ones give way
+SLOTS = 4  # messages of a camera that may wait; more wait as frames in its process, where old ones give way
 FIRST_PAUSE_SECONDS, JITTER = 1.0, 0.25
 STEADY_SECONDS = 10.0  # a connection that held so long was a good one: the next pause is the shortest again
 START_SECONDS = 30.0  # that a process may take to begin, on a machine that is busy
@@ -101,19 +104,27 @@ class Feed:
 
     def _connect(self) -> Closed:
         """One process from its start to its end; why it ended."""
-        context = get_context("spawn")  # FFmpeg's and torch's threads do not survive a fork
-        parent, child = context.Pipe(duplex=False)
-        process = context.Process(target=send_steps, args=(self._watched, child), daemon=True)
-        process.start()
-        child.close()
+        here, there = Pipe()
+        with there:
+            # Not a multiprocessing.Process, which would import the caller's program anew, torch and all.
+            process = subprocess.Popen(  # noqa: S603 our own words
+                [sys.executable, "-c", "from tristream.streams.live_steps import main; main()", str(there.fileno())],
+                pass_fds=[there.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},  # the other cores have other cameras
+                start_new_session=True,  # Ctrl-C is for this process
+            )
         try:
-            return self._follow(parent, process)
+            with suppress(OSError):
+                here.send(self._watched)
+            return self._follow(here, process)
         finally:
             process.kill()  # after its last word; closing a camera that stalls may take long
-            process.join()
-            parent.close()
+            process.wait()
+            here.close()
 
-    def _follow(self, connection: "Connection[Any, Any]", process: Any) -> Closed:
+    def _follow(self, connection: "Connection[Any, Any]", process: "subprocess.Popen[bytes]") -> Closed:
         patience_seconds = START_SECONDS + self._watched.address.open_seconds
         heard = monotonic()
         while not self._stop.is_set():
@@ -124,8 +135,9 @@ class Feed:
             try:
                 message = connection.recv()
             except (EOFError, OSError):
-                process.join(1.0)
-                error = f"{self._watched.address}: its reader died with exit code {process.exitcode}"
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(FAREWELL_SECONDS)
+                error = f"{self._watched.address}: its reader died with exit code {process.returncode}"
                 return Closed(error, final=False)
             if isinstance(message, Closed):
                 return message
@@ -135,7 +147,8 @@ class Feed:
             patience_seconds = self._watched.address.stall_seconds + HANG_SECONDS
             heard = monotonic()
         process.terminate()  # it says farewell to the camera
-        process.join(FAREWELL_SECONDS)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(FAREWELL_SECONDS)
         return Closed(None, final=True)
 
     def _deliver(self, message: Message) -> None:

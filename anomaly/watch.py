@@ -1,5 +1,6 @@
 """One camera between two losses: features of its steps in, scores and events out."""
 
+from collections import deque
 from collections.abc import Iterator
 from time import time
 
@@ -21,9 +22,12 @@ from tristream.streams.errors import UsageError
 from tristream.streams.grid import Grid, parse_grid
 from tristream.streams.live_steps import Piece
 from tristream.streams.media_info import MediaInfo
+from tristream.streams.newest import Gap
 
 LAG_SECONDS = 2.0  # that a score waits for a stream that falls behind: an example of sound is a second
+MOST_GAPS = 1000  # that are remembered; each comes after at least 0.75 s
 MASKED_SHARE = 0.5  # of a tile that is left out
+MISSING_SHARE = 0.2  # of a window that may have been dropped: with more, it is strange for what is not in it
 SHORTEST_SHARE = 0.5  # of a window that still is scored, when a camera is lost
 
 
@@ -47,10 +51,12 @@ class Watch:
         self._finder = EventFinder(levels, detector.calibration) if levels else None
         self._told: float | None = None  # the start of the event that was told of as open
         self._newest_seconds = self._began_seconds = 0.0
+        self._gaps: deque[Gap] = deque(maxlen=MOST_GAPS)
 
     def add(self, piece: Piece, features: Tensor) -> Iterator[Note]:
         """Take a piece with the features (T, P, F) of its steps; the scores and alarms that follow."""
         self._newest_seconds, self._began_seconds = piece.newest_seconds, piece.began_seconds
+        self._gaps.extend(piece.gaps)
         yield from self._scores(list(self._maker.add(piece.steps.stream, features, piece.steps, slice(None))))
 
     def finish(self) -> Iterator[Note]:
@@ -62,7 +68,7 @@ class Watch:
             yield self._alarm(event, over=True)
 
     def _scores(self, clips: list[ClipEmbedding]) -> Iterator[Note]:
-        windows = list(windows_of(clips, self._windows.grid.tiles))
+        windows = [window for window in windows_of(clips, self._windows.grid.tiles) if self._is_whole(window[0])]
         for score in self._scorer.add(windows) if windows else ():
             over = list(self._finder.add(score)) if self._finder else []
             for event in over:
@@ -74,6 +80,14 @@ class Watch:
             moment = self._began_seconds + score.end_seconds
             level = self._levels.alarm if self._levels else None
             yield Scored(self._camera, score, level, moment, time() - moment, opened is not None)
+
+    def _is_whole(self, clip: ClipEmbedding) -> bool:
+        """Whether no more of a clip is missing than may be."""
+        missing_seconds = sum(
+            max(0.0, min(end_seconds, clip.end_seconds) - max(start_seconds, clip.start_seconds))
+            for start_seconds, end_seconds in self._gaps
+        )
+        return missing_seconds <= MISSING_SHARE * (clip.end_seconds - clip.start_seconds)
 
     def _alarm(self, event: Event, *, over: bool) -> Alarm:
         return Alarm(self._camera, over, event, self._began_seconds)

@@ -5,6 +5,7 @@ address -> frames, sound (a thread) -> the newest -> flow -> Piece of Steps, eve
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from threading import Event, Thread
 from typing import Any
 
 import cv2
+import numpy as np
 
 from tristream.streams.chunks import ChunkBuilder, every_frame_is_a_step
 from tristream.streams.errors import MediaError, SourceError, TristreamError
@@ -21,9 +23,10 @@ from tristream.streams.flow import FlowEngine
 from tristream.streams.frame import Frame
 from tristream.streams.live_source import Address, LiveSource
 from tristream.streams.media_info import AudioBlock, MediaInfo
-from tristream.streams.newest import Newest
+from tristream.streams.newest import Gap, Newest
 from tristream.streams.picture import PictureFormat
 from tristream.streams.pipeline import sightings, without_idle_flow
+from tristream.streams.scaling import scale
 from tristream.streams.sound import SoundSteps
 from tristream.streams.steps import StepPlan, Steps, Timings
 
@@ -50,6 +53,7 @@ class Piece:
     frames: int  # that were worked on since the piece before
     came: int  # frames since the source was opened
     dropped: int  # of those, as nobody had time for them
+    gaps: tuple[Gap, ...]  # from when to when dropped frames are missing, since the piece before
     pictures: tuple[tuple[float, bytes], ...]  # times on the source's clock, and JPEG files
 
 
@@ -72,18 +76,6 @@ class Watched:
     pictures: bool = False  # whether to keep some to show
 
 
-def send_steps(watched: Watched, connection: "Connection[Any, Any]") -> None:
-    """Open a source and send Opened, Pieces and Closed; the whole life of a process of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that began this one
-    cv2.setNumThreads(1)
-    try:
-        for each in live_steps(watched):
-            connection.send(each)
-    except OSError:  # nobody is there to take it
-        pass
-    os._exit(0)  # the thread that reads may wait for a camera for long
-
-
 def live_steps(watched: Watched) -> Iterator[Opened | Piece | Closed]:
     """What there is to say of a source, from its opening to its end."""
     stop = Event()
@@ -91,6 +83,8 @@ def live_steps(watched: Watched) -> Iterator[Opened | Piece | Closed]:
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
         engine = watched.engine()
+        if watched.plan.spatial is not None:  # brings torch, for which the first frames would have to wait
+            scale(np.zeros((4, 4, 3), np.uint8), 2, 2, watched.plan.spatial.interpolation)
         vectors = engine is not None and engine.needs_motion_vectors
         source = watched.address.open(audio=watched.plan.audio, motion_vectors=vectors)
         newest = Newest()
@@ -143,7 +137,16 @@ def _pieces(watched: Watched, info: MediaInfo, engine: FlowEngine | None, newest
         nonlocal frames
         for made in _made(steps):
             count, frames = frames, 0
-            yield Piece(made, seconds, newest.began_seconds, count, newest.came, newest.dropped, album.take())
+            yield Piece(
+                made,
+                seconds,
+                newest.began_seconds,
+                count,
+                newest.came,
+                newest.dropped,
+                newest.take_gaps(),
+                album.take(),
+            )
 
     for run in newest.runs():
         builder = ChunkBuilder(plan, engine, eager, timings, PIECE_FRAMES)
@@ -187,3 +190,20 @@ class Album:
         """Those made since the last time."""
         made, self._made = self._made, []
         return tuple(made)
+
+
+def main() -> None:
+    """The whole life of a process that reads a source: Watched in, Opened, Pieces and Closed out, at a file descriptor.
+
+    Both ends are ours; nothing that a camera sends is unpickled.
+    """
+    connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    cv2.setNumThreads(1)
+    with suppress(OSError, EOFError):  # the other end is gone
+        for each in live_steps(connection.recv()):
+            connection.send(each)
+    os._exit(0)  # the thread that reads may wait for a camera for long
+
+
+if __name__ == "__main__":
+    main()
