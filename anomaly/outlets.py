@@ -4,7 +4,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable
 from queue import Full, Queue
-from threading import Event, Lock, Thread
+from threading import Condition, Event, Lock, Thread
 from typing import Any, TextIO
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
@@ -171,7 +171,16 @@ class Mqtt:
                 say(f"{name} was lost: {reason}")
 
         self._closing = False
-        self._last: Any = None  # the alarm published last: when it has arrived, all have
+        self._say, self._name = say, name
+        self._under_way: set[int] = set()  # messages that the broker has not acknowledged
+        self._arrival = Condition()
+
+        def arrived(client: Any, data: Any, number: int, reason: Any, properties: Any) -> None:
+            with self._arrival:
+                self._under_way.discard(number)
+                self._arrival.notify_all()
+
+        self._client.on_publish = arrived
         self._client.on_connect, self._client.on_disconnect = connected, lost
         self._client.on_connect_fail = lambda *_: say(f"{name} cannot be reached")
         self._client.connect_async(parts.hostname, parts.port or MQTT_PORTS[parts.scheme])
@@ -181,14 +190,24 @@ class Mqtt:
         topic = f"{self._topic}/{note.camera}"
         if isinstance(note, Alarm):
             data = note.to_json()
-            self._last = self._client.publish(f"{topic}/{data['kind']}", json.dumps(data), qos=1)
+            self._publish(f"{topic}/{data['kind']}", json.dumps(data))
         elif isinstance(note, State):
-            self._client.publish(f"{topic}/state", note.state, qos=1, retain=True)
+            self._publish(f"{topic}/state", note.state, retain=True)
 
     def close(self) -> None:
         """Send what waits, within 10 seconds."""
-        if self._last is not None and self._client.is_connected():
-            self._last.wait_for_publish(FAREWELL_SECONDS)
+        with self._arrival:
+            if self._client.is_connected():
+                self._arrival.wait_for(lambda: not self._under_way, FAREWELL_SECONDS)
+            if self._under_way:
+                self._say(f"{self._name} did not take {len(self._under_way)} messages before the end")
         self._closing = True
         self._client.disconnect()
         self._client.loop_stop()
+
+    def _publish(self, topic: str, text: str, *, retain: bool = False) -> None:
+        with self._arrival:  # held until the number is noted, so that no answer comes before
+            number = self._client.publish(topic, text, qos=1, retain=retain).mid
+            self._under_way.add(number)
+            if len(self._under_way) > MOST_WAITING:  # the client lets go of what is more
+                self._under_way.pop()

@@ -57,7 +57,8 @@ class _Kept:
             return
         if scored.score.score > self.peak_score:
             self.peak_score, self.peak_seconds, self.around_peak = scored.score.score, scored.score.seconds, None
-        if self.around_peak is None and scored.score.end_seconds > self.peak_seconds + AFTER_SECONDS:
+        newest_seconds = self.pictures[-1][0] if self.pictures else -inf
+        if self.around_peak is None and newest_seconds > self.peak_seconds + AFTER_SECONDS:
             self.around_peak = self.around(self.peak_seconds)
 
     def around(self, seconds: float) -> Pictures:

@@ -7,9 +7,9 @@ Each camera is an FFmpeg of its own (from imageio-ffmpeg) that pushes 640x360 pi
 and takes its share of the same cores. With `--most`, cameras are added until frames are dropped or scores are late.
 
 `late` is from when the last frame of a window came (of the frames that came soonest after they were sent) to its score.
-`oldest` is how old the newest score of any camera ever was, looked at ten times a second; memory is the proportional
-set size (shared pages are counted once) of this process and the cameras' readers, its slope that of a line through
-what was measured each second after the first minute.
+`oldest` is how old the newest score of any camera ever was, looked at ten times a second; memory is that of this
+process and the cameras' readers without the pages of programs and libraries, its slope that of a line through what was
+measured each second after the first minute.
 """
 
 import argparse
@@ -107,15 +107,13 @@ class Meter:
 
 
 def memory_bytes() -> int:
-    """Of this process and the readers, pages that they share counted once."""
+    """Of this process and the readers, without the pages of programs and libraries, which others share."""
     total = 0
     here = psutil.Process()
     for process in [here, *here.children(recursive=True)]:
-        try:
-            if "ffmpeg" not in process.name():
-                total += process.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            pass
+        if "ffmpeg" not in process.name():
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            total += 1024 * int(status.split("RssAnon:")[1].split()[0])
     return total
 
 

@@ -1,6 +1,6 @@
 """UCSD Ped2: how well anomalous frames are told from normal ones, by what we ship, by others, and by parts of it.
 
-    python benchmarks/ped2.py FOLDER [--json FILE] [--tables DIR] [--no-parts] [--spatial-weights FILE]
+    python benchmarks/ped2.py FOLDER [--json FILE] [--plot FILE] [--tables DIR] [--no-parts] [--spatial-weights FILE]
 
 FOLDER has training/frames/CLIP/, testing/frames/CLIP/ and frame_labels.csv. Detectors are fitted on the training clips
 alone, all of them; nothing is held out for a threshold, which AUROC needs not. `auroc_micro` is over the frames of all
@@ -16,7 +16,7 @@ import itertools
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from tristream.anomaly.detector import Detector
 from tristream.anomaly.evaluation import Evaluation, Labelled, Labels, evaluate, labels_of, read_labels
 from tristream.anomaly.fitting import FitSettings, fit_detector
 from tristream.anomaly.footage import clips_of, vectors_of, videos_of
+from tristream.anomaly.plot import Strip, write_plot
 from tristream.anomaly.scoring import scores_of
 from tristream.fusion.batch import Job, cores
 from tristream.fusion.folder import write_atomically
@@ -48,6 +49,7 @@ FPS = 10.0
 OURS = Windows(1.0, 0.2, Grid(4, 6))
 OTHERS = ("pca", "knn", "isolation-forest", "mahalanobis")
 SEEDS = 5
+PLOTTED = 4  # test clips
 # Of the whole set of 12 test clips, from ../shared/data/README.md.
 KNOWN = {"largest blurred frame difference": 0.896, "map of speeds": 0.976}
 WEIGHTS = SHARED / "weights" / "mobilenetv1_100.safetensors"
@@ -70,11 +72,20 @@ class Ped2:
 
     def of(self, detector: Detector, table: Path) -> Evaluation:
         """How well a detector does on the test clips of a table."""
-        windows, found = detector.about.windows, []
+        return evaluate(list(self.scored(detector, table)), with_events=False)
+
+    def scored(self, detector: Detector, table: Path) -> Iterator[Labelled]:
+        """The test clips of a table with their scores."""
+        windows = detector.about.windows
         for video, vectors, spans in vectors_of(videos_of(table, windows), windows):
             scores = list(scores_of(detector, clips_of(vectors, spans, detector.about.dims)))
-            found.append(Labelled(video.path, self.truth(video.path), FPS, scores, ()))
-        return evaluate(found, with_events=False)
+            yield Labelled(video.path, self.truth(video.path), FPS, scores, ())
+
+    def plot(self, source: ModelSource, path: Path) -> None:
+        """Draw the scores of the first test clips over time, and which frames are anomalous."""
+        detector = fit_detector(self._table(source, OURS, "train"), FitSettings(hold_out=0))
+        clips = itertools.islice(self.scored(detector, self._table(source, OURS, "test")), PLOTTED)
+        write_plot(path, [Strip(f"test clip {Path(c.path).name}", c.scores, (), c.labels, FPS) for c in clips], None)
 
     def truth(self, path: str) -> Labels:
         """The labels of a test clip."""
@@ -138,6 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=SHARED / "data" / "ped2")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
+    parser.add_argument("--plot", type=Path, help="draw our scores of the first test clips there")
     parser.add_argument("--tables", type=Path, help="keep the embeddings there, and go on from what is there")
     parser.add_argument("--no-parts", action="store_true", help="leave out other grids, windows and streams")
     parser.add_argument("--spatial-weights", type=Path, default=WEIGHTS, help="of mobilenetv1_100")
@@ -166,6 +178,8 @@ def measure(ped2: Ped2, arguments: argparse.Namespace) -> None:
     ours = ped2.evaluate(camera, OURS, FitSettings(hold_out=0))
     figures |= {name: getattr(ours, name) for name in ("auroc_micro", "auroc_macro", "average_precision")}
     tell("ours", "fit-anomaly as it is", ours)
+    if arguments.plot is not None:
+        ped2.plot(camera, arguments.plot)
     for seed in range(1, SEEDS):
         settings = FitSettings(parameters={"random_state": seed}, hold_out=0)
         tell("other seeds", f"seed {seed}", ped2.evaluate(camera, OURS, settings))

@@ -13,6 +13,10 @@ from torch import Tensor
 from tristream.fusion.windows import Windows
 from tristream.streams.steps import Steps
 
+# Matroska rounds times to 1 ms, RTP to 1/90 ms, and floats have their own rounding: a step that is so little before a
+# clip's start is in it, so that the same video has the same clips whatever it came in.
+ROUNDING_SECONDS = 1e-3
+
 
 class ClipEncoder:
     """Collects the step features of one stream and encodes each clip as soon as it is complete.
@@ -85,7 +89,8 @@ class ClipEncoder:
 
     def _steps_of(self, times: NDArray[np.float64], start_seconds: float, end_seconds: float) -> NDArray[np.intp]:
         """Indices of the steps that lie in a clip or, where none does, of the one that reaches furthest into it."""
-        inside = np.flatnonzero((times[:, 0] >= start_seconds) & (times[:, 0] < end_seconds))
+        seconds = times[:, 0] + ROUNDING_SECONDS
+        inside = np.flatnonzero((seconds >= start_seconds) & (seconds < end_seconds))
         if len(inside) > self._max_steps:
             return inside[np.linspace(0, len(inside) - 1, self._max_steps).round().astype(np.intp)]
         if len(inside) == 0 and len(times):

@@ -46,6 +46,6 @@ def clip_of(pictures: Sequence[tuple[float, bytes]]) -> bytes | None:
 
 
 def decoded(data: bytes) -> NDArray[np.uint8] | None:
-    """A JPEG file as (H, W, 3) BGR."""
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    """A JPEG file as (H, W, 3) BGR; None where it is none."""
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     return None if picture is None else np.asarray(picture, np.uint8)

@@ -57,6 +57,8 @@ class Address:
                 raise UsageError(f"{self.url} is a file: --realtime plays it at its own pace; score-anomaly scores it")
             begins = ", ".join(f"{scheme}://" for scheme in SCHEMES)
             raise UsageError(f"{self} is no camera: its address begins with {begins} or {DEVICES}")
+        if self.is_file and not Path(self.url).is_file():
+            raise UsageError(f"no such file: {self.url}")
         if self.listen and scheme != "rtsp":
             raise UsageError(f"{self}: only an rtsp:// address can be listened at")
 
