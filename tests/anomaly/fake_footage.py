@@ -11,8 +11,13 @@ HEIGHT, WIDTH, FPS = 96, 128, 10
 MakeVideo = Callable[..., Path]
 
 
-def footage(seconds: float, *, seed: int = 0, runner: tuple[float, float] | None = None) -> NDArray[np.uint8]:
-    """Frames (T, H, W, 3) of walkers on a textured ground; `runner` (from, to) in seconds is four times as fast."""
+def footage(
+    seconds: float, *, begin: float = 0.0, seed: int = 0, runner: tuple[float, float] | None = None
+) -> NDArray[np.uint8]:
+    """Frames (T, H, W, 3) of walkers on a textured ground; `runner` (from, to) in seconds is four times as fast.
+
+    What begins at `begin` seconds goes on from what ended there.
+    """
     chance = np.random.default_rng(seed)
     ground = cv2.resize(np.random.default_rng(0).integers(60, 120, (24, 32, 3), np.uint8), (WIDTH, HEIGHT))
     cloth = np.random.default_rng(1).integers(130, 255, (14, 8, 3), np.uint8)
@@ -21,7 +26,7 @@ def footage(seconds: float, *, seed: int = 0, runner: tuple[float, float] | None
     for number in range(round(seconds * FPS)):
         frame = ground.copy()
         for x, y, way in walkers:
-            _paint(frame, cloth, x + way * number * 1.0, y)
+            _paint(frame, cloth, x + way * (begin * FPS + number), y)
         if runner and runner[0] <= number / FPS < runner[1]:
             _paint(frame, cloth, number * 4.0, HEIGHT - 16)
         frames.append(frame)

@@ -22,8 +22,8 @@ GRID = "--grid 2x2 --jobs 1"
 @pytest.fixture(scope="module")
 def normal(make_video: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("normal")
-    for seed in range(3):
-        make_video(folder / f"{seed}.mp4", frames=footage(30, seed=seed), fps=FPS, codec="libx264")
+    for part in range(3):
+        make_video(folder / f"{part}.mp4", frames=footage(30, begin=30 * part), fps=FPS, codec="libx264")
     return folder
 
 
@@ -39,7 +39,7 @@ def detector(normal: Path) -> Path:
 def strange(make_video: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A runner at the bottom, from 10 to 14 s."""
     path = tmp_path_factory.mktemp("strange") / "strange.mp4"
-    return make_video(path, frames=footage(24, seed=9, runner=(10, 14)), fps=FPS, codec="libx264")
+    return make_video(path, frames=footage(24, begin=90, runner=(10, 14)), fps=FPS, codec="libx264")
 
 
 def score(detector: Path, *arguments: str | Path) -> int:
@@ -80,7 +80,7 @@ def test_tables_and_folders_of_frames_give_the_same_scores(
 ) -> None:
     frames = tmp_path / "frames"
     frames.mkdir()
-    for number, picture in enumerate(footage(12, seed=9)):
+    for number, picture in enumerate(footage(12, begin=90)):
         Image.fromarray(picture).save(frames / f"{number:04d}.png")
     table = tmp_path / "table"
     cut = ["--window", "1", "--stride", "0.2", "--model", "camera", *GRID.split(), "--fps", str(FPS)]

@@ -28,8 +28,8 @@ CODING = {"fps": FPS, "codec": "libx264", "video_options": {"g": "10", "bf": "0"
 @pytest.fixture(scope="module")
 def detector(make_video: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("normal")
-    for seed in range(3):
-        make_video(folder / f"{seed}.mp4", frames=footage(30, seed=seed), **CODING)
+    for part in range(3):
+        make_video(folder / f"{part}.mp4", frames=footage(30, begin=30 * part), **CODING)
     options = "--grid 2x2 --jobs 1 --false-alarms-per-hour 180".split()
     assert run_command(fit_anomaly.app, [str(folder), "-o", str(folder / "detector"), *options]) == 0
     return folder / "detector"
@@ -39,7 +39,7 @@ def detector(make_video: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def strange(make_video: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A runner at the bottom, from 4 to 7 s."""
     path = tmp_path_factory.mktemp("strange") / "strange.mp4"
-    return make_video(path, frames=footage(10, seed=9, runner=(4, 7)), **CODING)
+    return make_video(path, frames=footage(10, begin=90, runner=(4, 7)), **CODING)
 
 
 def command(*arguments: str | Path) -> list[str]:
