@@ -85,7 +85,7 @@ class Ped2:
         """Draw the scores of the first test clips over time, and which frames are anomalous."""
         detector = fit_detector(self._table(source, OURS, "train"), FitSettings(hold_out=0))
         clips = itertools.islice(self.scored(detector, self._table(source, OURS, "test")), PLOTTED)
-        write_plot(path, [Strip(f"test clip {Path(c.path).name}", c.scores, (), c.labels, FPS) for c in clips], None)
+        write_plot(path, [Strip(f"test clip {Path(c.name).name}", c.scores, (), c.labels, FPS) for c in clips], None)
 
     def truth(self, path: str) -> Labels:
         """The labels of a test clip."""
