@@ -74,7 +74,7 @@ class Calibration:
         if rank < 1:
             needed = hours_needed(per_hour, self.block_seconds)
             raise UsageError(
-                f"{per_hour:g} false alarms an hour need {clock_hours(needed)} of held-out normal footage, and there "
+                f"{alarms_an_hour(per_hour)} take {clock_hours(needed)} of held-out normal footage, and there "
                 f"are {clock_hours(self.hours)}: give more footage, or --false-alarms-per-hour {_up(self.lowest_rate)}"
             )
         return min(rank, len(self.peaks))
@@ -88,6 +88,11 @@ def share_of(per_hour: float, block_seconds: float) -> float:
 def hours_needed(per_hour: float, block_seconds: float = BLOCK_SECONDS) -> float:
     """Hours of held-out normal footage without which no threshold can promise so low a rate."""
     return max(1, ceil(1 / share_of(per_hour, block_seconds) - 1 - 1e-9)) * block_seconds / HOUR_SECONDS
+
+
+def alarms_an_hour(rate: float) -> str:
+    """A rate of false alarms for a reader."""
+    return f"{rate:g} false alarm{'s' * (rate != 1)} an hour"
 
 
 def clock_hours(hours: float) -> str:

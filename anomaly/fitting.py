@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 
 from tristream.anomaly.baselines import AUTOENCODER
-from tristream.anomaly.calibration import HOUR_SECONDS, Calibration, block_peaks, clock_hours, hours_needed
+from tristream.anomaly.calibration import (
+    HOUR_SECONDS,
+    Calibration,
+    alarms_an_hour,
+    block_peaks,
+    clock_hours,
+    hours_needed,
+)
 from tristream.anomaly.detector import About, Detector, make_estimator, places_of, rows_of
 from tristream.anomaly.footage import Footage, clips_of, vectors_of, videos_of
 from tristream.anomaly.scoring import scores_of
@@ -72,7 +79,7 @@ class FitSettings:
         held_hours, needed = seconds * self.hold_out / HOUR_SECONDS, hours_needed(rate)
         if held_hours < needed:
             raise UsageError(
-                f"a threshold with {rate:g} false alarms an hour needs {clock_hours(needed)} of held-out normal "
+                f"a threshold with {alarms_an_hour(rate)} needs {clock_hours(needed)} of held-out normal "
                 f"footage, {clock_hours(needed / self.hold_out)} in all at --hold-out {self.hold_out:g}; there are "
                 f"{clock_hours(held_hours)}: give more, or --false-alarms-per-hour {1.5 / max(held_hours, 1e-3):.3g}, "
                 "or --hold-out 0 for a detector that scores and raises no alarms"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tristream.tools.options import Debug, Device, Dtype, Inputs, Jobs, StepsAtOnce, Stride, Timeout, TrainedWindow
+from tristream.tools.options import Debug, Device, Dtype, Fps, Inputs, Jobs, StepsAtOnce, Stride, Timeout, TrainedWindow
 from tristream.tools.shell import EXIT_INTERRUPTED, paths_of, run_command, say
 
 if TYPE_CHECKING:  # their libraries would slow --help down
@@ -40,6 +40,7 @@ def classify_video(
     ] = False,
     window: TrainedWindow = None,
     stride: Stride = None,
+    fps: Fps = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     batch_size: StepsAtOnce = 16,
@@ -68,8 +69,8 @@ def classify_video(
     windows = Windows(window, window if stride is None else stride)
     if source.warning:
         say(f"warning: model {source.name} has {source.warning}; what it says of classes may be worth little")
-    paths = paths_of(inputs)
-    job = Job(source, windows, batch_size, device, dtype)
+    paths = paths_of(inputs, fps)
+    job = Job(source, windows, batch_size, device, dtype, fps=fps)
     summary = Summary(total=len(paths))
     try:
         with open_output(output, format, source.config.streams, top, overwrite=overwrite) as put:

@@ -198,7 +198,7 @@ def _embed(job: "Job", paths: tuple[str, ...], table: Path, jobs: int, timeout: 
 
 def _tell(fitted: "Detector", output: Path) -> None:
     """What came of it, on standard error."""
-    from tristream.anomaly.calibration import clock_hours
+    from tristream.anomaly.calibration import alarms_an_hour, clock_hours
 
     about = fitted.about
     learnt, held = clock_hours(about.fitted_seconds / 3600), clock_hours(about.held_out_seconds / 3600)
@@ -209,7 +209,7 @@ def _tell(fitted: "Detector", output: Path) -> None:
     low, high = fitted.calibration.bounds(about.false_alarms_per_hour, 1.0)
     say(
         f"learnt from {learnt}, calibrated on {held}: alarm above {levels.alarm:.3g}, at most "
-        f"{about.false_alarms_per_hour:g} false alarms an hour on average; with 95 % confidence {low} to {high} in "
+        f"{alarms_an_hour(about.false_alarms_per_hour)} on average; with 95 % confidence {low} to {high} in "
         f"another hour -> {output}"
     )
 

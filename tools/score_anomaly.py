@@ -126,7 +126,8 @@ def score_anomaly(
         say("the detector has no threshold (--hold-out 0): it scores and raises no alarms")
     else:
         alarms = sum(len(strip.events) for strip in strips)
-        say(f"{done} videos, {alarms} events above {levels.alarm:.3g}" + (f"; {failed} failed" if failed else ""))
+        counts = f"{done} video{'s' * (done != 1)}, {alarms} event{'s' * (alarms != 1)}"
+        say(f"{counts} above {levels.alarm:.3g}" + (f"; {failed} failed" if failed else ""))
     if labelled:
         evaluation = evaluate(labelled, with_events=levels is not None)
         tell_evaluation(evaluation)

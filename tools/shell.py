@@ -25,7 +25,7 @@ def say(message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
-def paths_of(inputs: Sequence[str], fps: float | None = None) -> tuple[str, ...]:
+def paths_of(inputs: Sequence[str], fps: float | None) -> tuple[str, ...]:
     """The files that inputs stand for; says how many others their folders hold.
 
     Raises:
@@ -37,7 +37,10 @@ def paths_of(inputs: Sequence[str], fps: float | None = None) -> tuple[str, ...]
     if found.passed_over:
         say(f"{found.passed_over} files in the folders have no suffix of a video or sound file and were passed over")
     if not found.paths:
-        raise UsageError("no video or sound file in the inputs: name files, or a folder, glob or list that has some")
+        frames = "; --fps says that folders of numbered pictures are videos" if found.passed_over and not fps else ""
+        raise UsageError(
+            f"no video or sound file in the inputs: name files, or a folder, glob or list that has some{frames}"
+        )
     return found.paths
 
 

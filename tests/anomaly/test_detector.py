@@ -210,7 +210,7 @@ def test_a_full_disk_keeps_what_was_there(fitted: Detector, tmp_path: Path, monk
 
 
 def test_too_little_footage_is_refused_and_says_how_much_it_takes(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"1 false alarms an hour needs 59\.9 min of held-out .* 3\.3 h in all"):
+    with pytest.raises(UsageError, match=r"1 false alarm an hour needs 59\.9 min of held-out .* 3\.3 h in all"):
         fit_detector(table(tmp_path / "a", 100))
     with pytest.raises(UsageError, match="learns from 20 windows"):
         fit_detector(table(tmp_path / "b", 3), FitSettings(hold_out=0))

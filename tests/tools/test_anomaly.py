@@ -124,7 +124,7 @@ def test_an_unreadable_file_is_told_and_left_out(
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["{normal}", "-o", "{new}"], "1 false alarms an hour needs 59.9 min"),
+        (["{normal}", "-o", "{new}"], "1 false alarm an hour needs 59.9 min"),
         (["{normal}", "-o", "{detector}", "--hold-out", "0"], "exists: use another -o, or --overwrite"),
         (["{normal}", "-o", "{new}", "--detector", "wishes"], "one of autoencoder"),
         (["{normal}", "-o", "{new}", "--hold-out", "1"], "--hold-out is a share"),
@@ -195,3 +195,12 @@ def test_another_frame_rate_is_told(
     path = make_video(tmp_path / "fast.mp4", frames=footage(6, seed=4), fps=2 * FPS, codec="libx264")
     assert score(detector, path) == 0
     assert "the footage learnt from 10" in capsys.readouterr().err
+
+
+def test_a_folder_of_numbered_frames_without_fps_is_told_what_to_do(
+    detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        Image.new("L", (32, 24)).save(tmp_path / f"{number}.png")
+    assert score(detector, tmp_path) == 1
+    assert "--fps says that folders of numbered pictures are videos" in capsys.readouterr().err
