@@ -1,25 +1,24 @@
 """Which cameras are watched, and how: a cameras.toml or addresses in, Camera each out."""
 
-import os
 import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from tristream.fusion.folder import MAX_JSON_BYTES
+from tristream.streams.addresses import filled, redacted
 from tristream.streams.config import from_json
 from tristream.streams.errors import UsageError
-from tristream.streams.live import STALL_SECONDS, redacted
+from tristream.streams.live import STALL_SECONDS
 from tristream.streams.live_source import Address
 
 LONGEST_PAUSE_SECONDS = 30.0
 ENTRIES = "camera"  # of the file: [[camera]]
 PATHS = ("detector", "mask")
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -67,6 +66,8 @@ class Camera:
             raise UsageError(f"camera {self.name}: retry must be 0 or more seconds, got {self.retry}")
         if not 0 < self.stall < float("inf"):
             raise UsageError(f"camera {self.name}: stall must be more than 0 seconds, got {self.stall}")
+        if self.threshold is not None and not isfinite(self.threshold):
+            raise UsageError(f"camera {self.name}: threshold must be a number, got {self.threshold}")
         if self.threshold is not None and self.false_alarms_per_hour is not None:
             raise UsageError(f"camera {self.name}: threshold and false_alarms_per_hour say the same: give one of them")
         _ = self.address
@@ -117,22 +118,6 @@ def read_cameras(path: Path, **defaults: Any) -> list[Camera]:
     return cameras
 
 
-def filled(url: str) -> str:
-    """An address with variables of the environment in the place of `${NAME}`.
-
-    Raises:
-        UsageError: there is no such variable.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1])
-        if found is None:
-            raise UsageError(f"{redacted(url)} has ${{{match[1]}}}, and the environment has no such variable")
-        return found
-
-    return _VARIABLE.sub(value, url)
-
-
 def check_names(cameras: Iterable[Camera], where: str) -> None:
     """Refuse two cameras of one name, which could not be told apart.
 
@@ -153,10 +138,13 @@ def _camera(path: Path, number: int, defaults: dict[str, Any], entry: dict[str, 
     for key, what in (("name", "a name"), ("url", "a url"), ("detector", "a detector, a folder of fit-anomaly")):
         if key not in filled_in:
             raise UsageError(f"{where} needs {what}")
+    if not isinstance(filled_in["url"], str):  # which may be secret
+        raise UsageError(f"{where} needs a url that is a text")
     return from_json(Camera, filled_in, where)
 
 
 def _name_of(url: str) -> str:
     """The host of an address, or what a file or device is called: the rest may be secret."""
-    text = (urlsplit(url).hostname or "") if urlsplit(url).scheme else Path(url).stem
+    host = re.split(r"[/:?#]", redacted(url).partition("://")[2].rpartition("@")[2])[0]
+    text = host if "://" in url else Path(url).stem
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-_.")[:50] or "camera"

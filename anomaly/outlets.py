@@ -1,25 +1,113 @@
-"""Where alarms go: lines of JSON, a webhook, MQTT. Each is a listener, and none makes a camera wait."""
+"""Where notes go: each sink has a thread and a queue of its own, so that none makes a camera, or another, wait."""
 
 import json
-from base64 import b64encode
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Sequence
 from queue import Full, Queue
-from threading import Condition, Event, Lock, Thread
-from typing import Any, TextIO
-from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from threading import Event, Thread
+from time import monotonic
+from typing import Protocol, TextIO
 
-from tristream.anomaly.notes import Alarm, Note, Scored, State
-from tristream.streams.errors import UsageError
+from tristream.anomaly.notes import Alarm, Note, Scored
+from tristream.streams.errors import TristreamError
 
-MOST_WAITING = 1000  # alarms that may wait for a peer that does not answer
-ANSWER_SECONDS = 10.0
-PAUSES_SECONDS = (0.0, 1.0, 4.0, 16.0)  # before each try of a webhook
+MOST_WAITING = 1000  # notes that may wait for a sink that does not take them
 FAREWELL_SECONDS = 10.0  # for what waits when all is to end
-MQTT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 Say = Callable[[str], None]
+
+
+class NotTakenError(TristreamError):
+    """A peer did not take a note; says why, without what is secret."""
+
+
+class Sink(Protocol):
+    """What an Outlet hands its notes to, one after the other in a thread of its own.
+
+    An error means that the note was not taken. `name` is for a reader, without what is secret.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def kinds(self) -> tuple[type, ...]:
+        """Of notes that it takes."""
+
+    def send(self, note: Note) -> None:
+        """Take a note; may take its time."""
+
+    def stop(self) -> None:
+        """All is to end soon: do not wait for what does not come. In another thread."""
+
+    def close(self, seconds: float) -> None:
+        """All notes were sent; see to it that they arrive, within so many seconds."""
+
+
+class Outlet:
+    """A listener that hands notes to a sink, and never waits: what a sink does not take in time is lost, and told."""
+
+    def __init__(self, sink: Sink, say: Say) -> None:
+        self._sink, self._say = sink, say
+        self._queue: Queue[Note | None] = Queue(MOST_WAITING)
+        self._thread = Thread(target=self._work, name=f"tristream-{type(sink).__name__.lower()}", daemon=True)
+        self._end_at = 0.0
+        self._full = False
+        self._thread.start()
+
+    def __call__(self, note: Note) -> None:
+        if not isinstance(note, self._sink.kinds):
+            return
+        try:
+            self._queue.put_nowait(note)
+            self._full = False
+        except Full:
+            if not self._full:  # once for each time
+                self._say(f"{self._sink.name} does not take notes as fast as they come: some are lost")
+            self._full = True
+
+    def _work(self) -> None:
+        while (note := self._queue.get()) is not None:
+            try:
+                self._sink.send(note)
+            except Exception as error:  # whatever it is, alarms go on
+                self._say(f"{self._sink.name} did not take {_name_of(note)}: {_words(error)}")
+        try:
+            self._sink.close(max(0.1, self._end_at - monotonic()))
+        except Exception as error:
+            self._say(f"{self._sink.name} did not take all: {_words(error)}")
+
+    def end(self, end_at: float) -> None:
+        """Nothing more comes, and what waits has until then, on the monotonic clock."""
+        self._end_at = end_at
+        self._sink.stop()
+        Thread(target=self._queue.put, args=(None,), daemon=True).start()  # it may be full
+
+    def join(self) -> bool:
+        """Wait until what was sent has arrived, or its time is over; whether it has arrived."""
+        self._thread.join(max(0.1, self._end_at - monotonic()))
+        if self._thread.is_alive():
+            self._say(f"{self._sink.name} did not take all before the end")
+        return not self._thread.is_alive()
+
+
+def close_all(outlets: Sequence[Outlet]) -> bool:
+    """End outlets together, within 10 seconds; whether all that was sent has arrived."""
+    end_at = monotonic() + FAREWELL_SECONDS
+    for outlet in outlets:
+        outlet.end(end_at)
+    return all([outlet.join() for outlet in outlets])
+
+
+def _name_of(note: Note) -> str:
+    return note.key if isinstance(note, Alarm) else f"what is said of {note.camera}"
+
+
+def _words(error: Exception) -> str:
+    """Of our own errors all; of others the kind only, as their words may hold an address."""
+    return str(error) if isinstance(error, TristreamError) else getattr(error, "strerror", None) or type(error).__name__
 
 
 class JsonLines:
@@ -29,185 +117,57 @@ class JsonLines:
         stop: is set when nobody reads them any more; then `broken` is true.
     """
 
+    name = "standard output"
+    kinds = (Alarm,)
+
     def __init__(self, stop: Event) -> None:
-        self._stop, self._lock = stop, Lock()
+        self._stop = stop
         self.broken = False
 
-    def __call__(self, note: Note) -> None:
-        if not isinstance(note, Alarm):
+    def send(self, note: Note) -> None:
+        if not isinstance(note, Alarm) or self.broken:
             return
         try:
-            with self._lock:  # alarms come from several threads
-                print(json.dumps(note.to_json(), allow_nan=False), flush=True)
+            _write_out(json.dumps(note.to_json(), allow_nan=False) + "\n")
         except BrokenPipeError:
             self.broken = True
             self._stop.set()
+
+    def stop(self) -> None: ...
+
+    def close(self, seconds: float) -> None: ...
+
+
+def _write_out(text: str) -> None:
+    """To a terminal by way of whoever draws on it; else past Python's buffer, whose lock a stuck write would keep."""
+    try:
+        number = sys.stdout.fileno()
+    except OSError:  # a test's
+        number = -1
+    if number < 0 or sys.stdout.isatty():
+        print(text, end="", flush=True)
+        return
+    data = text.encode()
+    while data:
+        data = data[os.write(number, data) :]
 
 
 class ScoreLines:
     """Every score as a line of JSON, added to a file."""
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+    kinds = (Scored,)
 
-    def __call__(self, note: Note) -> None:
+    def __init__(self, out: TextIO) -> None:
+        self._out, self.name = out, out.name
+
+    def send(self, note: Note) -> None:
         if isinstance(note, Scored):
             score = note.score
             span = {"start_seconds": score.start_seconds, "end_seconds": score.end_seconds}
             data = {"camera": note.camera, "time": note.time} | span | {"score": score.score}
             self._out.write(json.dumps(data | {"streams": dict(score.shares), "box": score.box}) + "\n")
+            self._out.flush()
 
+    def stop(self) -> None: ...
 
-class Webhook:
-    """Posts each alarm to an http(s):// address, again after 1, 4 and 16 s where that fails.
-
-    Raises:
-        UsageError: another kind of address.
-    """
-
-    def __init__(self, url: str, say: Say) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError("a webhook is an http:// or https:// address")
-        self._name = f"the webhook at {parts.hostname}"  # the path is mostly the secret
-        self._say, self._stop = say, Event()
-        self._url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        self._headers = {"Content-Type": "application/json", "User-Agent": "tristream"}
-        if parts.username is not None:
-            user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._headers["Authorization"] = f"Basic {b64encode(user.encode()).decode()}"
-        self._queue: Queue[Alarm | None] = Queue(MOST_WAITING)
-        self._opener = build_opener(_NoRedirect)
-        self._thread = Thread(target=self._work, name="tristream-webhook", daemon=True)
-        self._thread.start()
-
-    def __call__(self, note: Note) -> None:
-        if isinstance(note, Alarm):
-            try:
-                self._queue.put_nowait(note)
-            except Full:
-                self._say(f"{self._name} does not take alarms: {note.key} was not sent")
-
-    def close(self) -> None:
-        """Send what waits, within 10 seconds."""
-        self._stop.set()
-        try:
-            self._queue.put(None, timeout=FAREWELL_SECONDS)
-            self._thread.join(FAREWELL_SECONDS)
-        except Full:
-            pass
-        if left := self._queue.qsize():
-            self._say(f"{self._name} did not take {left} alarms before the end")
-
-    def _work(self) -> None:
-        while (alarm := self._queue.get()) is not None:
-            error = self._send(alarm)
-            if error is not None:
-                self._say(f"{self._name} did not take {alarm.key}: {error}")
-
-    def _send(self, alarm: Alarm) -> str | None:
-        """Post an alarm; why that failed, if it did."""
-        data, error = json.dumps(alarm.to_json()).encode(), None
-        for pause_seconds in PAUSES_SECONDS:
-            if pause_seconds and self._stop.wait(pause_seconds):
-                break
-            try:
-                request = Request(self._url, data, self._headers, method="POST")  # noqa: S310 it is http(s)
-                with self._opener.open(request, timeout=ANSWER_SECONDS):
-                    return None
-            except HTTPError as refusal:
-                error = f"it answers {refusal.code} {refusal.reason}"
-                refusal.close()
-                if refusal.code < 500 and refusal.code not in (408, 429):
-                    break  # it will not like it better
-            except (URLError, OSError, ValueError) as failure:
-                reason = getattr(failure, "reason", failure)
-                error = getattr(reason, "strerror", None) or type(reason).__name__
-        return error
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """Alarms go where they were sent, and nowhere else."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-class Mqtt:
-    """Publishes alarms at TOPIC/CAMERA/alarm and TOPIC/CAMERA/event, and at TOPIC/CAMERA/state, retained, how it does.
-
-    Args:
-        url: `mqtt://USER:PASSWORD@HOST:PORT/TOPIC`, or `mqtts://` over TLS; the topic is `tristream` if not given.
-
-    Raises:
-        UsageError: another kind of address, or paho-mqtt is not installed.
-    """
-
-    def __init__(self, url: str, say: Say) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in MQTT_PORTS or not parts.hostname:
-            raise UsageError("an MQTT address is mqtt://HOST/TOPIC or mqtts://HOST/TOPIC")
-        try:
-            from paho.mqtt.client import Client
-            from paho.mqtt.enums import CallbackAPIVersion
-        except ImportError as error:
-            raise UsageError("--mqtt needs paho-mqtt: pip install 'tristream[mqtt]'") from error
-        self._topic = parts.path.strip("/") or "tristream"
-        name = f"the MQTT broker at {parts.hostname}"
-        self._client = Client(CallbackAPIVersion.VERSION2)
-        self._client.max_queued_messages_set(MOST_WAITING)
-        self._client.reconnect_delay_set(1, 30)
-        if parts.username is not None:
-            self._client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
-        if parts.scheme == "mqtts":
-            self._client.tls_set()
-
-        def connected(client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
-            if reason.is_failure:
-                say(f"{name} refuses: {reason}")
-
-        def lost(client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
-            if reason.is_failure and not self._closing:
-                say(f"{name} was lost: {reason}")
-
-        self._closing = False
-        self._say, self._name = say, name
-        self._under_way: set[int] = set()  # messages that the broker has not acknowledged
-        self._arrival = Condition()
-
-        def arrived(client: Any, data: Any, number: int, reason: Any, properties: Any) -> None:
-            with self._arrival:
-                self._under_way.discard(number)
-                self._arrival.notify_all()
-
-        self._client.on_publish = arrived
-        self._client.on_connect, self._client.on_disconnect = connected, lost
-        self._client.on_connect_fail = lambda *_: say(f"{name} cannot be reached")
-        self._client.connect_async(parts.hostname, parts.port or MQTT_PORTS[parts.scheme])
-        self._client.loop_start()
-
-    def __call__(self, note: Note) -> None:
-        topic = f"{self._topic}/{note.camera}"
-        if isinstance(note, Alarm):
-            data = note.to_json()
-            self._publish(f"{topic}/{data['kind']}", json.dumps(data))
-        elif isinstance(note, State):
-            self._publish(f"{topic}/state", note.state, retain=True)
-
-    def close(self) -> None:
-        """Send what waits, within 10 seconds."""
-        with self._arrival:
-            if self._client.is_connected():
-                self._arrival.wait_for(lambda: not self._under_way, FAREWELL_SECONDS)
-            if self._under_way:
-                self._say(f"{self._name} did not take {len(self._under_way)} messages before the end")
-        self._closing = True
-        self._client.disconnect()
-        self._client.loop_stop()
-
-    def _publish(self, topic: str, text: str, *, retain: bool = False) -> None:
-        with self._arrival:  # held until the number is noted, so that no answer comes before
-            number = self._client.publish(topic, text, qos=1, retain=retain).mid
-            self._under_way.add(number)
-            if len(self._under_way) > MOST_WAITING:  # the client lets go of what is more
-                self._under_way.pop()
+    def close(self, seconds: float) -> None: ...

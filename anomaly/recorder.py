@@ -24,6 +24,7 @@ from tristream.streams.grid import Box
 BEFORE_SECONDS, AFTER_SECONDS = 5.0, 5.0  # of a clip, around the peak
 KEPT_SECONDS, KEPT_BYTES = 20.0, 64 << 20  # of each camera
 MOST_WAITING = 64  # alarms whose files are to be written; more go without
+FAREWELL_SECONDS = 10.0
 JPEG_QUALITY = 90
 BOX_BGR = (119, 102, 238)  # the red of the plots
 GB = 1 << 30
@@ -71,7 +72,7 @@ class Recorder:
     Args:
         folder: for the files; made if it is not there.
         limit_bytes: that they may take; the oldest go first, and nothing else in the folder is touched.
-        tell: who hears of alarms, with their files, in another thread; and of states.
+        tell: who hears of alarms, with their files, in another thread.
         say: is told what cannot be written.
 
     Raises:
@@ -90,7 +91,7 @@ class Recorder:
         except OSError as error:
             raise UsageError(f"events cannot be kept in {folder}: {error.strerror or error}") from error
         self._cameras: dict[str, _Kept] = {}
-        self._jobs: Queue[tuple[Alarm, Pictures, bool] | None] = Queue(MOST_WAITING)
+        self._jobs: Queue[tuple[Alarm, Pictures] | None] = Queue()
         self._thread = Thread(target=self._work, name="tristream-recorder", daemon=True)
         self._thread.start()
 
@@ -99,7 +100,6 @@ class Recorder:
         if isinstance(note, State):
             if note.state == "watching":  # its clock begins anew
                 self._cameras[note.camera] = _Kept()
-            self._tell(note)
         elif isinstance(note, Pulse):
             kept.add(note.pictures)
         elif isinstance(note, Scored):
@@ -109,23 +109,24 @@ class Recorder:
             if note.over:
                 pictures = kept.around_peak or pictures
                 kept.peak_score, kept.around_peak = -inf, None
-            if self._jobs.full():
+            if self._jobs.qsize() >= MOST_WAITING:
                 self._say(f"the files of {note.key} cannot be written as fast as alarms come: it goes without")
-                self._tell(note)
-            else:
-                self._jobs.put((note, pictures, note.over))
+                pictures = []
+            self._jobs.put((note, pictures))
 
     def close(self) -> None:
-        """Write what is to be written."""
+        """Write what is to be written, within 10 seconds."""
         self._jobs.put(None)
-        self._thread.join()
+        self._thread.join(FAREWELL_SECONDS)
+        if self._thread.is_alive():
+            self._say(f"{self._folder} did not take the files of all events before the end")
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            alarm, pictures, over = job
+            alarm, pictures = job
             try:
                 alarm = replace(alarm, snapshot=self._snapshot(alarm, pictures))
-                if over:
+                if alarm.over:
                     data = clip_of(pictures) if len(pictures) > 1 else None
                     alarm = replace(alarm, clip=self._write(f"{alarm.key}.mp4", data))
             except Exception as error:  # foreign code (codecs) and a disk that is full: the alarm is what counts

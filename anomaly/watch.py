@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
-from time import time
+from time import monotonic, time
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from tristream.streams.grid import Grid, parse_grid
 from tristream.streams.live_steps import Piece
 from tristream.streams.media_info import MediaInfo
 from tristream.streams.newest import Gap
+from tristream.streams.steps import Steps
 
 LAG_SECONDS = 2.0  # that a score waits for a stream that falls behind: an example of sound is a second
 MOST_GAPS = 1000  # that are remembered; each comes after at least 0.75 s
@@ -49,15 +50,18 @@ class Watch:
         self._maker = ClipMaker(model.streams, model.config.sampling, self._windows, awaited, LAG_SECONDS)
         self._scorer = Scorer(detector, ignored)
         self._finder = EventFinder(levels, detector.calibration) if levels else None
-        self._told: float | None = None  # the start of the event that was told of as open
+        self._told = (-1.0, 0.0)  # the start of the event that was told of as open, and when time 0 was by then
         self._newest_seconds = self._began_seconds = 0.0
         self._gaps: deque[Gap] = deque(maxlen=MOST_GAPS)
 
-    def add(self, piece: Piece, features: Tensor) -> Iterator[Note]:
-        """Take a piece with the features (T, P, F) of its steps; the scores and alarms that follow."""
+    def meet(self, piece: Piece) -> None:
+        """Take what a piece tells of its source; to be called for each, before `add`."""
         self._newest_seconds, self._began_seconds = piece.newest_seconds, piece.began_seconds
         self._gaps.extend(piece.gaps)
-        yield from self._scores(list(self._maker.add(piece.steps.stream, features, piece.steps, slice(None))))
+
+    def add(self, steps: Steps, features: Tensor) -> Iterator[Note]:
+        """Take steps with their features (T, P, F); the scores and alarms that follow."""
+        yield from self._scores(list(self._maker.add(steps.stream, features, steps, slice(None))))
 
     def finish(self) -> Iterator[Note]:
         """What is left when the camera is lost, or no longer watched."""
@@ -74,12 +78,12 @@ class Watch:
             for event in over:
                 yield self._alarm(event, over=True)
             opened = self._finder.open if self._finder else None
-            if opened is not None and opened.start_seconds != self._told:
-                self._told = opened.start_seconds
+            if opened is not None and opened.start_seconds != self._told[0]:
+                self._told = opened.start_seconds, world_seconds(self._began_seconds)
                 yield self._alarm(opened, over=False)
             moment = self._began_seconds + score.end_seconds
-            level = self._levels.alarm if self._levels else None
-            yield Scored(self._camera, score, level, moment, time() - moment, opened is not None)
+            level, late_seconds = self._levels.alarm if self._levels else None, monotonic() - moment
+            yield Scored(self._camera, score, level, world_seconds(moment), late_seconds, opened is not None)
 
     def _is_whole(self, clip: ClipEmbedding) -> bool:
         """Whether no more of a clip is missing than may be."""
@@ -90,7 +94,13 @@ class Watch:
         return missing_seconds <= MISSING_SHARE * (clip.end_seconds - clip.start_seconds)
 
     def _alarm(self, event: Event, *, over: bool) -> Alarm:
-        return Alarm(self._camera, over, event, self._began_seconds)
+        # The estimate of when time 0 was moves by milliseconds: an event keeps the one that it opened with.
+        return Alarm(self._camera, over, event, self._told[1])
+
+
+def world_seconds(moment: float) -> float:
+    """A moment of the monotonic clock in seconds since 1970, by the clock of now, which may have been set since."""
+    return time() - monotonic() + moment
 
 
 def levels_of(camera: Camera, detector: Detector) -> Levels | None:

@@ -16,7 +16,7 @@ from tristream.anomaly.detector import Detector, load_detector
 from tristream.anomaly.events import Levels
 from tristream.anomaly.feed import Feed, Inbox, Message
 from tristream.anomaly.notes import Listener, Pulse, State
-from tristream.anomaly.watch import Watch, ignored_tiles, levels_of
+from tristream.anomaly.watch import Watch, ignored_tiles, levels_of, world_seconds
 from tristream.fusion.model import Model, open_model
 from tristream.fusion.plan import flow_engine, step_plan
 from tristream.fusion.tiles import features_together
@@ -97,6 +97,8 @@ class Watcher:
                 tell(State(ready.camera.name, "connecting"))
                 feed.start()
             while going and not stop.is_set():
+                for feed in feeds:
+                    feed.check()
                 for number, error in self._take(inbox.take(LOOK_SECONDS), tell):
                     going.discard(number)
                     if error is not None:
@@ -154,6 +156,9 @@ class Watcher:
                 f"it gives {taken:.3g} frames a second, and the footage learnt from had {learnt:.3g}: things move "
                 "another distance from frame to frame, so that its scores mean little"
             )
+        if ready.levels is None:
+            none = "its detector has no threshold (--hold-out 0), so that it is scored and raises no alarms"
+            warning = f"{warning}; {none}" if warning else none
         tell(State(ready.camera.name, "watching", warning, fps=fps))
 
     def _finish(self, number: int, tell: Listener) -> None:
@@ -163,16 +168,16 @@ class Watcher:
 
     def _embed(self, pieces: list[tuple[int, Piece]], tell: Listener) -> None:
         """Score what came of all cameras; those of one model go through its networks together."""
+        for number, piece in pieces:
+            name, newest = self._cameras[number].camera.name, piece.began_seconds + piece.newest_seconds
+            tell(Pulse(name, piece.came, piece.dropped, piece.frames, world_seconds(newest), piece.pictures))
+            self._watches[number].meet(piece)
         for model in self._models.values():
-            own = [(number, piece) for number, piece in pieces if self._cameras[number].model is model]
-            if not own:
-                continue
-            asked = [(piece.steps, self._cameras[number].detector.about.windows.grid) for number, piece in own]
-            for (number, piece), features in zip(
-                own, features_together(model.streams, asked, self._batch_size), strict=True
-            ):
-                name = self._cameras[number].camera.name
-                newest_time = piece.began_seconds + piece.newest_seconds
-                tell(Pulse(name, piece.came, piece.dropped, piece.frames, newest_time, piece.pictures))
-                for note in self._watches[number].add(piece, features):
+            own = [(number, piece.steps) for number, piece in pieces if self._cameras[number].model is model]
+            asked = [(number, steps) for number, steps in own if steps is not None]
+            grids = [self._cameras[number].detector.about.windows.grid for number, _ in asked]
+            steps_of_all = [steps for _, steps in asked]
+            found = features_together(model.streams, list(zip(steps_of_all, grids, strict=True)), self._batch_size)
+            for (number, steps), features in zip(asked, found, strict=True):
+                for note in self._watches[number].add(steps, features):
                     tell(note)

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep, time
@@ -111,9 +111,10 @@ def memory_bytes() -> int:
     total = 0
     here = psutil.Process()
     for process in [here, *here.children(recursive=True)]:
-        if "ffmpeg" not in process.name():
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            total += 1024 * int(status.split("RssAnon:")[1].split()[0])
+        with suppress(psutil.NoSuchProcess, OSError, IndexError):  # it has just ended
+            if "ffmpeg" not in process.name():
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                total += 1024 * int(status.split("RssAnon:")[1].split()[0])
     return total
 
 

@@ -6,16 +6,16 @@ A camera is trusted no more than a file: by the kind of its address, only the pr
 opened, over TCP; pictures and sound are bounded as those of files; and what names it never shows its password.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 from typing import Any
-from urllib.parse import urlsplit
 
 import av
 from av.video.reformatter import VideoReformatter
 
+from tristream.streams.addresses import redacted, split_address
 from tristream.streams.errors import SourceError, UsageError
 from tristream.streams.frame import Converters, Frame
 from tristream.streams.log_mel import SAMPLE_RATE_HZ
@@ -37,10 +37,10 @@ from tristream.streams.resampler import Resampler
 
 OPEN_SECONDS = 10.0  # that a camera may take to answer
 STALL_SECONDS = 10.0  # in which it is noticed that a camera is gone
+CLOCK_SECONDS = 1.0  # by which a picture may be stamped before it was
+SOUND_APART_SECONDS = 2.0  # that sound may be stamped apart from the picture
 DAMAGED_IN_A_ROW = 500  # packets of which no picture comes: what is sent is garbage
 _ERRORS = (av.error.FFmpegError, ValueError, MemoryError, OSError, ArithmeticError)
-_USER = re.compile(r"(?<=://)\S*@")
-_VALUE = re.compile(r"=[^&?/\s]*")  # of a query, or in the path of the cameras that have their password there
 
 
 @dataclass(frozen=True)
@@ -121,22 +121,22 @@ class LiveReader:
         self._container.close()
 
     def __iter__(self) -> Iterator[Frame | AudioBlock]:
-        streams = [stream for stream in (self._video, self._audio) if stream is not None]
         sound = Resampler(lambda: av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ))
         converters = Converters(VideoReformatter)
         self._first_seconds: float | None = None
-        self._last_seconds = -1.0
+        self._last_seconds, self._last_stamp, self._most_ahead = -1.0, 0.0, -inf
         seen, in_a_row = monotonic(), 0
-        packets = self._container.demux(streams)
+        packets = self._container.demux()  # of all streams: those passed over inside would hide that no picture comes
         while True:
             try:
                 packet = next(packets, None)
-                decoded = packet.decode() if packet is not None and packet.size else []
+                wanted = packet is not None and packet.stream in (self._video, self._audio)
+                decoded = packet.decode() if packet is not None and packet.size and wanted else []
             except _ERRORS as error:
                 if isinstance(error, av.error.InvalidDataError):
-                    packet, decoded = None, []
                     self.damaged, in_a_row = self.damaged + 1, in_a_row + 1
                     if in_a_row < DAMAGED_IN_A_ROW and monotonic() - seen < self._stall_seconds:
+                        packets = self._container.demux()
                         continue
                     raise SourceError(f"{self.name} sends nothing that can be decoded") from None
                 if isinstance(error, av.error.ExitError):  # FFmpeg's word for a time that is over
@@ -166,24 +166,35 @@ class LiveReader:
 
     def _seconds(self, stamp_seconds: float | None, period_seconds: float) -> float:
         """Since the first picture; one without a stamp follows the one before."""
-        if stamp_seconds is None:
-            return self._last_seconds + period_seconds if self._last_seconds >= 0 else 0.0
         next_seconds = max(self._last_seconds + period_seconds, 0.0)
-        # Had it paused for so long, it would have been taken for lost: its clock was set.
-        if self._first_seconds is None or abs(stamp_seconds - self._first_seconds - next_seconds) > self._stall_seconds:
+        if stamp_seconds is None:
+            return next_seconds
+        moved_seconds, self._last_stamp = stamp_seconds - self._last_stamp, stamp_seconds
+        ahead_seconds = stamp_seconds - monotonic()  # of our clock: the most of all frames are those that came at once
+        # One that is stamped long before it can have been, or before the last one, is stamped by a clock that was set.
+        too_soon = moved_seconds > CLOCK_SECONDS and ahead_seconds > self._most_ahead + CLOCK_SECONDS
+        was_set = too_soon or moved_seconds < -CLOCK_SECONDS
+        self._most_ahead = ahead_seconds if was_set else max(ahead_seconds, self._most_ahead)
+        if self._first_seconds is None or was_set:
             self._first_seconds = stamp_seconds - next_seconds
         return stamp_seconds - self._first_seconds
 
     def _blocks(self, sound: Resampler, decoded: list[Any]) -> Iterator[AudioBlock]:
         for each in decoded:
-            for frame in sound.resample(each):
-                if self._first_seconds is not None and frame.time is not None:
-                    start_seconds = frame.time - self._first_seconds
-                    if start_seconds >= 0:
-                        yield AudioBlock(start_seconds, frame.to_ndarray().reshape(-1))
+            try:
+                resampled = sound.resample(each)
+            except _ERRORS:  # of a kind that is beyond the limits, or changes to one: the picture is what counts
+                self._audio = None
+                return
+            for frame in resampled:
+                if self._first_seconds is None or frame.time is None:
+                    continue
+                start_seconds = frame.time - self._first_seconds
+                if start_seconds >= 0 and abs(start_seconds - self._last_seconds) <= SOUND_APART_SECONDS:
+                    yield AudioBlock(start_seconds, frame.to_ndarray().reshape(-1))
 
     def _open(self, address: str, listen: bool, open_seconds: float) -> Any:
-        scheme = SCHEMES.get(urlsplit(address).scheme)
+        scheme = SCHEMES.get(split_address(address).scheme)
         if scheme is None:
             raise UsageError(f"{self.name}: a camera's address begins with {', '.join(SCHEMES)}://")
         options = {
@@ -202,11 +213,6 @@ class LiveReader:
             raise SourceError(f"{self.name}: no answer in {open_seconds:g} s") from None
         except _ERRORS as error:
             raise SourceError(f"{self.name} cannot be opened: {_reason(error)}") from None
-
-
-def redacted(address: str) -> str:
-    """An address without user, password and whatever follows a "=": what may be shown and written."""
-    return _VALUE.sub("=***", _USER.sub("***@", address))
 
 
 def _reason(error: BaseException) -> str:

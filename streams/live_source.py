@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Protocol
-from urllib.parse import urlsplit
 
+from tristream.streams.addresses import redacted, split_address
 from tristream.streams.device import DEVICES, DeviceReader
-from tristream.streams.errors import SourceError, UsageError
+from tristream.streams.errors import MediaError, UsageError
 from tristream.streams.frame import Frame
-from tristream.streams.live import OPEN_SECONDS, SCHEMES, STALL_SECONDS, LiveReader, redacted
+from tristream.streams.live import OPEN_SECONDS, SCHEMES, STALL_SECONDS, LiveReader
 from tristream.streams.media import AudioBlock, MediaReader
 from tristream.streams.media_info import MediaInfo
 
@@ -51,15 +51,16 @@ class Address:
     stall_seconds: float = STALL_SECONDS
 
     def __post_init__(self) -> None:
-        scheme = urlsplit(self.url).scheme
+        if not self.is_file:
+            split_address(self.url)
         if self.is_file and not self.realtime:
             if Path(self.url).exists():
-                raise UsageError(f"{self.url} is a file: --realtime plays it at its own pace; score-anomaly scores it")
+                raise UsageError(f"{self} is a file: --realtime plays it at its own pace; score-anomaly scores it")
             begins = ", ".join(f"{scheme}://" for scheme in SCHEMES)
             raise UsageError(f"{self} is no camera: its address begins with {begins} or {DEVICES}")
         if self.is_file and not Path(self.url).is_file():
-            raise UsageError(f"no such file: {self.url}")
-        if self.listen and scheme != "rtsp":
+            raise UsageError(f"no such file: {self}")
+        if self.listen and not self.url.startswith("rtsp://"):
             raise UsageError(f"{self}: only an rtsp:// address can be listened at")
 
     def __str__(self) -> str:
@@ -69,7 +70,7 @@ class Address:
     @property
     def is_file(self) -> bool:
         """Whether it ends by itself, and then is not tried again."""
-        return urlsplit(self.url).scheme not in SCHEMES and not self.url.startswith(DEVICES)
+        return not self.url.startswith((DEVICES, *(f"{scheme}://" for scheme in SCHEMES)))
 
     def open(self, *, audio: bool, motion_vectors: bool, threads: int = 1) -> LiveSource:
         """Connect to it.
@@ -100,7 +101,7 @@ class PacedReader:
         self.info = reader.info
         if self.info.video is None:
             reader.__exit__(None, None, None)
-            raise SourceError(f"{reader.path} has no picture to watch")
+            raise MediaError(f"{reader.path} has no picture to watch")
 
     def __enter__(self) -> "PacedReader":
         return self

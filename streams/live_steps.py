@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from multiprocessing.connection import Connection
 from threading import Event, Thread
+from time import monotonic
 from typing import Any
 
 import cv2
@@ -33,6 +34,7 @@ from tristream.streams.steps import StepPlan, Steps, Timings
 PIECE_STEPS = 16  # sent at once: of a long window they would be half a gigabyte
 PIECE_FRAMES = 4  # after which steps go on to the CNNs: each piece costs some time, and each frame of it a delay
 PICTURE_FPS, PICTURE_SIDE, JPEG_QUALITY = 10.0, 640, 80  # of what is kept to show of an event
+SIGN_SECONDS = 1.0  # after which a piece is sent though there are no steps: of long windows they come late
 FAREWELL_SECONDS = 1.5  # that telling a camera the end may take
 
 
@@ -45,11 +47,11 @@ class Opened:
 
 @dataclass(frozen=True)
 class Piece:
-    """What a source gave since the piece before."""
+    """What a source gave since the piece before; without steps, a sign that frames come."""
 
-    steps: Steps
+    steps: Steps | None
     newest_seconds: float  # where the newest frame stands, on the source's clock
-    began_seconds: float  # when that clock was 0, in seconds since 1970
+    began_seconds: float  # when that clock was 0, on the monotonic clock of this machine
     frames: int  # that were worked on since the piece before
     came: int  # frames since the source was opened
     dropped: int  # of those, as nobody had time for them
@@ -76,11 +78,9 @@ class Watched:
     pictures: bool = False  # whether to keep some to show
 
 
-def live_steps(watched: Watched) -> Iterator[Opened | Piece | Closed]:
-    """What there is to say of a source, from its opening to its end."""
-    stop = Event()
-    with suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+def live_steps(watched: Watched, stop: Event | None = None) -> Iterator[Opened | Piece | Closed]:
+    """What there is to say of a source, from its opening to its end, or until it shall stop."""
+    stop = stop or Event()
     try:
         engine = watched.engine()
         if watched.plan.spatial is not None:  # brings torch, for which the first frames would have to wait
@@ -96,11 +96,13 @@ def live_steps(watched: Watched) -> Iterator[Opened | Piece | Closed]:
             if stop.is_set():
                 break
         thread.join(FAREWELL_SECONDS)
-        yield Closed(None, final=True)
+        yield Closed(f"{watched.address}: its reader was stopped" if stop.is_set() else None, final=not stop.is_set())
     except TristreamError as error:
         # A camera may come back. A file will be no better, and neither will a setting that cannot be.
         again = isinstance(error, SourceError) or (type(error) is MediaError and not watched.address.is_file)
         yield Closed(str(error), final=not again)
+    except Exception as error:  # foreign code on what a camera sends; its words may have the address
+        yield Closed(f"{watched.address} cannot be read: {type(error).__name__}", final=watched.address.is_file)
 
 
 def _read(source: LiveSource, newest: Newest, stop: Event) -> None:
@@ -123,7 +125,7 @@ def _pieces(watched: Watched, info: MediaInfo, engine: FlowEngine | None, newest
     eager = every_frame_is_a_step(plan, info.video)
     plan, engine = without_idle_flow(plan, engine, eager)
     sound, timings, album = SoundSteps(plan.log_offset), Timings(), Album(watched.pictures)
-    frames, seconds = 0, 0.0
+    frames, seconds, sent = 0, 0.0, monotonic()
 
     def seen(run: Iterator[Frame | AudioBlock]) -> Iterator[Frame | AudioBlock]:
         nonlocal frames, seconds
@@ -133,20 +135,16 @@ def _pieces(watched: Watched, info: MediaInfo, engine: FlowEngine | None, newest
                 album.add(item)
             yield item
 
+    def piece(steps: Steps | None) -> Piece:
+        nonlocal frames, sent
+        worked, frames, sent = frames, 0, monotonic()
+        counts = worked, newest.came, newest.dropped
+        return Piece(steps, seconds, newest.began_seconds, *counts, newest.take_gaps(), album.take())
+
     def pieces(steps: Iterator[Steps]) -> Iterator[Piece]:
-        nonlocal frames
-        for made in _made(steps):
-            count, frames = frames, 0
-            yield Piece(
-                made,
-                seconds,
-                newest.began_seconds,
-                count,
-                newest.came,
-                newest.dropped,
-                newest.take_gaps(),
-                album.take(),
-            )
+        yield from map(piece, _made(steps))
+        if monotonic() - sent > SIGN_SECONDS:
+            yield piece(None)
 
     for run in newest.runs():
         builder = ChunkBuilder(plan, engine, eager, timings, PIECE_FRAMES)
@@ -195,14 +193,25 @@ class Album:
 def main() -> None:
     """The whole life of a process that reads a source: Watched in, Opened, Pieces and Closed out, at a file descriptor.
 
-    Both ends are ours; nothing that a camera sends is unpickled.
+    Both ends are ours; nothing that a camera sends is unpickled. It ends when the other end is gone.
     """
     connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    stop = Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     cv2.setNumThreads(1)
-    with suppress(OSError, EOFError):  # the other end is gone
-        for each in live_steps(connection.recv()):
+    with suppress(OSError, EOFError):
+        watched = connection.recv()
+        Thread(target=_end_with, args=(connection,), daemon=True).start()
+        for each in live_steps(watched, stop):
             connection.send(each)
     os._exit(0)  # the thread that reads may wait for a camera for long
+
+
+def _end_with(connection: "Connection[Any, Any]") -> None:
+    """End this process when the other end is gone, whatever it is busy with."""
+    with suppress(OSError, EOFError):
+        connection.recv()
+    os._exit(1)
 
 
 if __name__ == "__main__":

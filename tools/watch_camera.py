@@ -15,6 +15,7 @@ from tristream.tools.shell import run_command, say
 
 if TYPE_CHECKING:  # its libraries would slow --help down
     from tristream.anomaly.notes import Listener, Note
+    from tristream.anomaly.outlets import Sink
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -56,6 +57,9 @@ def watch_camera(
         str | None,
         typer.Option(metavar="PICTURE", help="Black where nothing shall be looked for.", show_default=False),
     ] = None,
+    stall: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Without a picture for so long, a camera is taken for lost.")
+    ] = 10.0,
     retry: Annotated[
         float, typer.Option(metavar="SECONDS", help="Longest pause before a lost camera is tried again; 0: give up.")
     ] = 30.0,
@@ -103,7 +107,9 @@ def watch_camera(
     """
     from tristream.anomaly.board import Board, metrics_at
     from tristream.anomaly.cameras import cameras_of, check_names, read_cameras
-    from tristream.anomaly.outlets import JsonLines, ScoreLines
+    from tristream.anomaly.notes import Alarm
+    from tristream.anomaly.outlets import JsonLines
+    from tristream.anomaly.recorder import GB, Recorder
     from tristream.anomaly.watcher import Watcher
     from tristream.streams.errors import UsageError
     from tristream.tools.watch_screen import screen
@@ -113,89 +119,97 @@ def watch_camera(
         "threshold": threshold,
         "false_alarms_per_hour": false_alarms_per_hour,
         "mask": mask,
+        "stall": stall,
         "retry": retry,
         "listen": listen,
         "realtime": realtime,
     }
     watched = read_cameras(cameras, detector=detector, **settings) if cameras else []
+    if detector is not None and "://" in detector:
+        raise UsageError("the first word is the DETECTOR, a folder that fit-anomaly made; addresses come after it")
     if sources and detector:
         watched += cameras_of(sources, detector, **settings)
     if not watched:
         raise UsageError("name a DETECTOR and a SOURCE to watch, or --cameras FILE.toml")
     check_names(watched, "the command line")
     stop, board = Event(), Board(camera.name for camera in watched)
+    lines = JsonLines(stop)
     with ExitStack() as stack:
         if metrics is not None:
             say(f"metrics: http://127.0.0.1:{stack.enter_context(metrics_at(metrics, board))}/metrics")
-        lines = JsonLines(stop)
-        listeners: list[Listener] = [
-            board,
-            _states(),
-            *_outlets(stack, lines, webhook, mqtt, event_folder, event_folder_size),
-        ]
-        if scores is not None:
-            listeners.append(ScoreLines(stack.enter_context(_opened(scores))))
+        tell = _outlets(stack, [lines, _StateWords()], webhook, mqtt, scores)
+        recorder = None
+        if event_folder is not None:
+            recorder = Recorder(event_folder, int(event_folder_size * GB), tell, say)
+            stack.callback(recorder.close)  # before the outlets are closed, which its alarms go to
+
+        def listen_to(note: "Note") -> None:
+            board(note)
+            if recorder is not None:
+                recorder(note)
+            if recorder is None or not isinstance(note, Alarm):
+                tell(note)
+
         watcher = Watcher(
-            watched, model=model, device=device, dtype=dtype, batch_size=batch_size, pictures=event_folder is not None
+            watched, model=model, device=device, dtype=dtype, batch_size=batch_size, pictures=recorder is not None
         )
-        stack.enter_context(_stopping(stop))
-        stack.enter_context(screen(board))
-        failed = watcher.run(lambda note: _all(listeners, note), stop)
+        with _stopping(stop), screen(board):
+            failed = watcher.run(listen_to, stop)
     if lines.broken:
         raise BrokenPipeError
     return 0 if not failed else 3 if len(failed) == len(watched) else 2
 
 
 def _outlets(
-    stack: ExitStack,
-    lines: "Listener",
-    webhook: str | None,
-    mqtt: str | None,
-    folder: Path | None,
-    folder_size: float,
-) -> list["Listener"]:
-    """Where alarms go; with a folder, once their pictures are there. They are closed in the order of the data."""
-    from tristream.anomaly.cameras import filled
-    from tristream.anomaly.outlets import Mqtt, Webhook
-    from tristream.anomaly.recorder import GB, Recorder
+    stack: ExitStack, sinks: "list[Sink]", webhook: str | None, mqtt: str | None, scores: Path | None
+) -> "Listener":
+    """A listener that passes notes on to all sinks; they are closed with the stack."""
+    from tristream.anomaly.mqtt import Mqtt
+    from tristream.anomaly.outlets import Outlet, ScoreLines, close_all
+    from tristream.anomaly.webhook import Webhook
+    from tristream.streams.addresses import filled
 
-    found: list[Listener] = [lines]
     if webhook is not None:
-        hook = Webhook(filled(webhook), say)
-        stack.callback(hook.close)
-        found.append(hook)
+        sinks.append(Webhook(filled(webhook)))
     if mqtt is not None:
-        broker = Mqtt(filled(mqtt), say)
-        stack.callback(broker.close)
-        found.append(broker)
-    if folder is None:
-        return found
-    recorder = Recorder(folder, int(folder_size * GB), lambda note: _all(found, note), say)
-    stack.callback(recorder.close)
-    return [recorder]
-
-
-def _all(listeners: "list[Listener]", note: "Note") -> None:
-    for listener in listeners:
-        listener(note)
-
-
-def _states() -> "Listener":
-    """Says how a camera does, where that changes."""
-    from tristream.anomaly.notes import State
-
-    last: dict[str, tuple[str, str]] = {}
+        sinks.append(Mqtt(filled(mqtt), say))
+    if scores is not None:
+        sinks.append(ScoreLines(stack.enter_context(_opened(scores))))
+    outlets = [Outlet(sink, say) for sink in sinks]
+    stack.callback(close_all, outlets)
 
     def tell(note: "Note") -> None:
-        if not isinstance(note, State) or last.get(note.camera) == (note.state, note.message):
+        for outlet in outlets:
+            outlet(note)
+
+    return tell
+
+
+class _StateWords:
+    """Says how a camera does, where that changes."""
+
+    name = "standard error"
+
+    def __init__(self) -> None:
+        from tristream.anomaly.notes import State
+
+        self.kinds = (State,)
+        self._last: dict[str, tuple[str, str]] = {}
+
+    def send(self, note: "Note") -> None:
+        from tristream.anomaly.notes import State
+
+        if not isinstance(note, State) or self._last.get(note.camera) == (note.state, note.message):
             return
-        last[note.camera] = note.state, note.message
+        self._last[note.camera] = note.state, note.message
         rate = f" ({note.fps:.3g} frames a second)" if note.fps else ""
         again = "; it is tried again" if note.pause_seconds is not None else ""
         if note.state != "connecting":
             say(f"{note.camera}: {note.state}{rate}" + (f": {note.message}" if note.message else "") + again)
 
-    return tell
+    def stop(self) -> None: ...
+
+    def close(self, seconds: float) -> None: ...
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tristream.anomaly.cameras import Camera, cameras_of, filled, read_cameras
+from tristream.anomaly.cameras import Camera, cameras_of, read_cameras
 from tristream.streams.errors import UsageError
 
 CANARY = "sw0rdf1sh"
@@ -102,9 +102,14 @@ def test_cameras_of_the_command_line_are_named_after_their_hosts(tmp_path: Path)
     assert cameras_of([str(tmp_path / "my clip (1).mp4")], "d", realtime=True)[0].name == "my-clip-1"
 
 
-def test_variables_fill_an_address_and_its_secrets_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("A", "x")
-    assert filled("mqtt://${A}:${A}@h") == "mqtt://x:x@h"
-    with pytest.raises(UsageError) as error:
-        filled(f"mqtt://u:{CANARY}@h/${{NOT_SET}}")
+def test_a_url_that_is_no_text_is_not_shown(tmp_path: Path) -> None:
+    path = written(tmp_path, f'[[camera]]\nname = "a"\nurl = ["rtsp://u:{CANARY}@h"]\ndetector = "d"\n')
+    with pytest.raises(UsageError, match="a url that is a text") as error:
+        read_cameras(path)
     assert CANARY not in str(error.value)
+
+
+def test_a_threshold_is_a_number(tmp_path: Path) -> None:
+    path = written(tmp_path, '[[camera]]\nname = "a"\nurl = "rtsp://h"\ndetector = "d"\nthreshold = nan\n')
+    with pytest.raises(UsageError, match="threshold must be a number"):
+        read_cameras(path)

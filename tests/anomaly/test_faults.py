@@ -22,7 +22,7 @@ from fake_camera import CANARY, FAULTS, PushingCamera
 from fake_footage import FPS, footage
 
 STRIDE_SECONDS = 0.5
-COMES_BACK_SECONDS = 20.0
+STALL_SECONDS, COMES_BACK_SECONDS = 2.0, 20.0
 TIMES = int(os.environ.get("TRISTREAM_FAULTS", "1"))  # how often each fault comes
 
 
@@ -37,6 +37,10 @@ class Diary:
 
     def of(self, camera: str, kind: type) -> list[Any]:
         return [note for note in self.notes[camera] if isinstance(note, kind)]
+
+    def losses(self, camera: str) -> int:
+        """How often it was lost."""
+        return sum(state.state == "lost" for state in self.of(camera, State))
 
     def wait_for(self, camera: str, kind: type, count: int, seconds: float) -> float:
         """Until a camera has so many notes of a kind; how long that took."""
@@ -78,7 +82,7 @@ def test_it_comes_back_after_every_fault_and_its_neighbour_loses_no_window(
     diary, stop = Diary(), Event()
     with PushingCamera(clips[""], clips) as peer:
         cameras = [
-            Camera("faulty", peer.url, detector, listen=True, stall=2.0, retry=1.0),
+            Camera("faulty", peer.url, detector, listen=True, stall=STALL_SECONDS, retry=1.0),
             Camera("neighbour", str(clips["neighbour"]), detector, realtime=True),
         ]
         watcher = Watcher(cameras, device="cpu")
@@ -88,9 +92,11 @@ def test_it_comes_back_after_every_fault_and_its_neighbour_loses_no_window(
             diary.wait_for("neighbour", Scored, 2, 60)
             diary.wait_for("faulty", Scored, 2, 60)
             for fault in FAULTS * TIMES:
-                before = len([state for state in diary.of("faulty", State) if state.state == "lost"])
+                before = diary.losses("faulty")
                 peer.fault(fault)
-                while len([state for state in diary.of("faulty", State) if state.state == "lost"]) == before:
+                began = monotonic()
+                while diary.losses("faulty") == before:
+                    assert monotonic() - began < STALL_SECONDS + 2.0, f"{fault} is not noticed"
                     sleep(0.05)
                 if fault not in ("resize", "mute"):
                     sleep(2.0)  # it meets the fault when it is tried again, too

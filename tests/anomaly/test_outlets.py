@@ -1,5 +1,6 @@
 """Where alarms go, against real peers on loopback."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -7,14 +8,17 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tristream.anomaly import outlets
+from tristream.anomaly import outlets, webhook
 from tristream.anomaly.events import Event, Score
-from tristream.anomaly.notes import Alarm, State
-from tristream.anomaly.outlets import JsonLines, Mqtt, Webhook
+from tristream.anomaly.mqtt import Mqtt
+from tristream.anomaly.notes import Alarm, Note, Scored, State
+from tristream.anomaly.outlets import JsonLines, Outlet, ScoreLines, Sink, close_all
+from tristream.anomaly.webhook import Webhook
 from tristream.streams.errors import UsageError
 
 CANARY = "sw0rdf1sh"
@@ -44,22 +48,99 @@ def test_an_alarm_as_json() -> None:
     assert over["id"] == ALARM.key
 
 
-def test_lines_of_json_until_nobody_reads_them(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stop = threading.Event()
-    lines = JsonLines(stop)
-    lines(State("yard", "watching"))
-    lines(ALARM)
-    assert json.loads(capsys.readouterr().out) == ALARM.to_json()
+def play(sink: Sink, *notes: Note, wait: Any = None) -> list[str]:
+    """Hand notes to a sink by way of its outlet; what is said."""
+    said: list[str] = []
+    outlet = Outlet(sink, said.append)
+    for note in notes:
+        outlet(note)
+    if wait is not None:
+        wait_until(wait)
+    close_all([outlet])
+    return said
 
-    def broken(*_: Any, **__: Any) -> None:
+
+def wait_until(true: Any) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_lines_of_json_until_nobody_reads_them(capfd: pytest.CaptureFixture[str]) -> None:
+    stop = threading.Event()
+    assert play(JsonLines(stop), State("yard", "watching"), ALARM, OVER) == []
+    assert [json.loads(line) for line in capfd.readouterr().out.splitlines()] == [ALARM.to_json(), OVER.to_json()]
+    assert not stop.is_set()
+
+
+def test_nobody_reads_them_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(text: str) -> None:
         raise BrokenPipeError
 
-    monkeypatch.setattr("builtins.print", broken)
-    lines(ALARM)
+    monkeypatch.setattr(outlets, "_write_out", broken)
+    stop = threading.Event()
+    lines = JsonLines(stop)
+    assert play(lines, ALARM, OVER) == []
     assert lines.broken
     assert stop.is_set()
+
+
+class Slow:
+    """Takes nothing until it may."""
+
+    name, kinds = "a slow sink", (Alarm,)
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+        self.taken = 0
+
+    def send(self, note: Note) -> None:
+        self.may.wait(10)
+        self.taken += 1
+
+    def stop(self) -> None:
+        self.may.set()
+
+    def close(self, seconds: float) -> None: ...
+
+
+def test_a_sink_that_is_slow_makes_nobody_wait_and_what_is_lost_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlets, "MOST_WAITING", 3)
+    sink, said = Slow(), []
+    outlet = Outlet(sink, said.append)
+    began = time.monotonic()
+    for _ in range(20):
+        outlet(ALARM)
+    assert time.monotonic() - began < 0.5
+    assert said == ["a slow sink does not take notes as fast as they come: some are lost"]
+    assert close_all([outlet])
+    assert 3 <= sink.taken <= 4
+
+
+def test_a_sink_that_fails_is_told_and_goes_on(tmp_path: Any) -> None:
+    score = Scored("yard", SCORE, 9.0, 1_700_000_000.0, 0.5, False)
+    with (tmp_path / "scores.jsonl").open("w") as file:
+        assert play(ScoreLines(file), score, ALARM, score) == []
+    assert [json.loads(line)["score"] for line in (tmp_path / "scores.jsonl").read_text().splitlines()] == [7.5, 7.5]
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    full = Path("/dev/full").open("w")  # noqa: SIM115
+    said = play(ScoreLines(full), score, score)
+    with contextlib.suppress(OSError):  # it flushes once more
+        full.close()
+    assert said == ["/dev/full did not take what is said of yard: No space left on device"] * 2
+
+
+def test_one_that_takes_nothing_at_the_end_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlets, "FAREWELL_SECONDS", 0.2)
+    sink, said = Slow(), []
+    sink.stop = lambda: None  # type: ignore[method-assign]
+    outlet = Outlet(sink, said.append)
+    outlet(ALARM)
+    assert not close_all([outlet])
+    assert said == ["a slow sink did not take all before the end"]
+    sink.may.set()
 
 
 class Server:
@@ -92,7 +173,7 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(outlets, "PAUSES_SECONDS", (0.0, 0.05, 0.1, 0.2))
+    monkeypatch.setattr(webhook, "PAUSES_SECONDS", (0.0, 0.05, 0.1, 0.2))
     made = Server()
     yield made
     made.http.shutdown()
@@ -101,18 +182,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def test_a_webhook_gets_each_alarm_with_its_password_in_the_header_only(server: Server) -> None:
-    said: list[str] = []
-    hook = Webhook(server.url, said.append)
-    hook(ALARM)
-    hook(State("yard", "lost"))
-    hook(OVER)
-    hook.close()
+    assert play(Webhook(server.url), ALARM, State("yard", "lost"), OVER) == []
     assert [data["kind"] for _, _, data in server.came] == ["alarm", "event"]
     path, headers, _ = server.came[0]
     assert path == f"/hook/{CANARY}"
     assert headers["Authorization"] == "Basic " + b64encode(f"admin:{CANARY}".encode()).decode()
     assert CANARY not in headers["Host"]
-    assert said == []
 
 
 @pytest.mark.parametrize(
@@ -125,40 +200,36 @@ def test_a_webhook_gets_each_alarm_with_its_password_in_the_header_only(server: 
     ],
 )
 def test_a_webhook_that_refuses(server: Server, answers: list[int], posts: int, words: str | None) -> None:
-    said: list[str] = []
     server.answers = list(answers)
-    hook = Webhook(server.url, said.append)
-    hook(ALARM)
-    deadline = time.monotonic() + 5
-    while len(server.came) < posts and time.monotonic() < deadline:
-        time.sleep(0.01)
-    hook.close()
+    said = play(Webhook(server.url), ALARM, wait=lambda: len(server.came) == posts)
     assert len(server.came) == posts
     assert (words is None and said == []) or (words is not None and words in said[0])
     assert CANARY not in "".join(said)
 
 
-def test_a_webhook_that_is_not_there_makes_nothing_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outlets, "MOST_WAITING", 3)
-    said: list[str] = []
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    hook = Webhook(f"http://u:{CANARY}@127.0.0.1:{port}/", said.append)
-    began = time.monotonic()
-    for _ in range(20):
-        hook(ALARM)
-    assert time.monotonic() - began < 0.5
-    hook.close()
-    assert any("does not take alarms" in each for each in said)
-    assert any("Connection refused" in each for each in said)
+def test_a_webhook_that_is_not_there_or_answers_nonsense_is_told_without_its_secrets() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def nonsense() -> None:
+            with server.accept()[0] as line:
+                line.recv(10_000)
+                line.sendall(b"nonsense\r\n\r\n")
+
+        thread = threading.Thread(target=nonsense)
+        thread.start()
+        url = f"http://u:{CANARY}@127.0.0.1:{port}/{CANARY}"
+        said = play(Webhook(url), ALARM, wait=lambda: not thread.is_alive())
+    said += play(Webhook(url), ALARM)
+    assert "BadStatusLine" in said[0]
+    assert "Connection refused" in said[-1]
     assert CANARY not in "".join(said)
 
 
-@pytest.mark.parametrize("url", ["ftp://h/x", "nonsense", "file:///etc/passwd", "http://"])
+@pytest.mark.parametrize("url", ["ftp://h/x", "nonsense", "file:///etc/passwd", "http://", f"http://h/{CANARY} x"])
 def test_what_is_no_webhook(url: str) -> None:
-    with pytest.raises(UsageError, match="a webhook is an http"):
-        Webhook(url, print)
+    with pytest.raises(UsageError, match=r"a webhook is an http|no address"):
+        Webhook(url)
 
 
 class Broker:
@@ -194,8 +265,10 @@ class Broker:
             elif head[0] >> 4 == 3:
                 size = int.from_bytes(body[:2], "big")
                 topic, rest = body[2 : 2 + size].decode(), body[2 + size :]
-                self.published.append((topic, rest[2:], bool(head[0] & 1)))
-                line.sendall(b"\x40\x02" + rest[:2])
+                acknowledged = bool(head[0] & 6)
+                self.published.append((topic, rest[2:] if acknowledged else rest, bool(head[0] & 1)))
+                if acknowledged:
+                    line.sendall(b"\x40\x02" + rest[:2])
 
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)
@@ -203,46 +276,55 @@ class Broker:
         self._thread.join()
 
 
-def wait_until(true: Any) -> None:
-    deadline = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_mqtt_gets_alarms_and_states() -> None:
     broker, said = Broker(), []
-    outlet = Mqtt(f"mqtt://admin:{CANARY}@127.0.0.1:{broker.port}/home/cameras", said.append)
-    outlet(State("yard", "watching"))
-    outlet(ALARM)
-    outlet(OVER)
-    wait_until(lambda: len(broker.published) == 3)
-    outlet.close()
+    sink = Mqtt(f"mqtt://admin:{CANARY}@127.0.0.1:{broker.port}/home/cameras", said.append)
+    said += play(sink, State("yard", "watching"), ALARM, OVER, wait=lambda: len(broker.published) == 4)
     broker.close()
     assert CANARY.encode() in broker.connected[0]
-    (state, alarm, over) = broker.published
-    assert state == ("home/cameras/yard/state", b"watching", True)
-    assert (alarm[0], json.loads(alarm[1]), alarm[2]) == ("home/cameras/yard/alarm", ALARM.to_json(), False)
-    assert over[0] == "home/cameras/yard/event"
+    assert b"home/cameras/state" in broker.connected[0]  # the will
+    told = dict((topic, (data, retained)) for topic, data, retained in broker.published)
+    assert ("home/cameras/yard/state", b"watching", True) in broker.published
+    assert ("home/cameras/state", b"online", True) in broker.published
+    data, retained = told["home/cameras/yard/alarm"]
+    assert (json.loads(data), retained) == (ALARM.to_json(), False)
+    assert "home/cameras/yard/event" in told
+    assert told["home/cameras/yard/state"] == (b"stopped", True)
+    assert told["home/cameras/state"] == (b"offline", True)
     assert said == []
 
 
-def test_mqtt_that_refuses_or_is_not_there_is_told_without_the_password() -> None:
-    broker, said = Broker(refuse=True), []
-    outlet = Mqtt(f"mqtt://admin:{CANARY}@127.0.0.1:{broker.port}", said.append)
-    wait_until(lambda: said)
-    outlet.close()
+def test_mqtt_takes_thousands_of_alarms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlets, "MOST_WAITING", 5000)
+    broker, said = Broker(), []
+    sink = Mqtt(f"mqtt://127.0.0.1:{broker.port}", said.append)
+    wait_until(lambda: broker.published)
+    said += play(sink, *[ALARM] * 900, wait=lambda: len(broker.published) > 900)
+    said += play(sink := Mqtt(f"mqtt://127.0.0.1:{broker.port}", said.append))
     broker.close()
+    assert [topic for topic, *_ in broker.published].count("tristream/yard/alarm") == 900
+    assert said == []
+
+
+def test_mqtt_that_refuses_or_is_not_there_is_told_once_without_the_password() -> None:
+    broker, said = Broker(refuse=True), []
+    sink = Mqtt(f"mqtt://admin:{CANARY}@127.0.0.1:{broker.port}", said.append)
+    wait_until(lambda: said)
+    time.sleep(1.5)  # it is tried again
+    play(sink)
+    broker.close()
+    assert len(said) == 1
     assert "refuses" in said[0]
     other: list[str] = []
-    outlet = Mqtt(f"mqtt://admin:{CANARY}@127.0.0.1:{broker.port}", other.append)
-    outlet(ALARM)
-    wait_until(lambda: other)
-    outlet.close()
+    sink = Mqtt(f"mqtt://admin:{CANARY}@127.0.0.1:{broker.port}", other.append)
+    other += play(sink, ALARM, wait=lambda: other)
     assert "cannot be reached" in other[0]
+    assert "1 alarms did not arrive" in other[1]
     assert CANARY not in "".join(said + other)
 
 
-def test_what_is_no_broker() -> None:
-    with pytest.raises(UsageError, match="an MQTT address"):
-        Mqtt("http://h", print)
+@pytest.mark.parametrize("url", ["http://h", "mqtt://h/a/+", f"mqtt://u:{CANARY}/x@h/t", "mqtt://h:port/t"])
+def test_what_is_no_broker(url: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Mqtt(url, print)
+    assert CANARY not in str(error.value)

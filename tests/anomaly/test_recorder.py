@@ -54,8 +54,7 @@ def test_a_snapshot_at_once_and_that_of_the_peak_with_a_clip_when_it_is_over(tmp
     said: list[str] = []
     play(Recorder(tmp_path / "events", 10 * MB, told.append, said.append))
     assert said == []
-    state, opened, over = told
-    assert isinstance(state, State)
+    opened, over = told
     assert isinstance(opened, Alarm)
     assert isinstance(over, Alarm)
     assert (opened.over, opened.clip) == (False, None)

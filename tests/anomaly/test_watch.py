@@ -1,6 +1,7 @@
 """One camera: which tiles are looked at, from which score on, and what a gap does."""
 
 from pathlib import Path
+from time import monotonic, time
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tristream.anomaly.calibration import Calibration
 from tristream.anomaly.cameras import Camera
 from tristream.anomaly.detector import About, Detector
 from tristream.anomaly.events import Levels
-from tristream.anomaly.notes import Alarm, Scored
+from tristream.anomaly.notes import Alarm, Note, Scored
 from tristream.anomaly.watch import Watch, ignored_tiles, levels_of
 from tristream.fusion.model import Model, load_model
 from tristream.streams.errors import UsageError
@@ -56,7 +57,15 @@ def piece(
     features = torch.ones(frames, TILES, 19)
     features[:, 2] = value
     end = (first + frames) / FPS
-    return Piece(steps, end, 1000.0, frames, first + frames, 0, gaps, ()), features
+    began = monotonic() - end - 0.001 * (first % 3)  # as estimates go
+    return Piece(steps, end, began, frames, first + frames, 0, gaps, ()), features
+
+
+def fed(it: Watch, made: tuple[Piece, torch.Tensor]) -> list[Note]:
+    """What a watch has to say of a piece."""
+    it.meet(made[0])
+    assert made[0].steps is not None
+    return list(it.add(made[0].steps, made[1]))
 
 
 def watch(detector: Detector, model: Model, **settings: object) -> Watch:
@@ -68,13 +77,14 @@ def watch(detector: Detector, model: Model, **settings: object) -> Watch:
 def test_an_alarm_when_an_event_opens_and_again_when_it_is_over(detector: Detector, model: Model) -> None:
     it, notes = watch(detector, model), []
     for first in range(0, 300, 5):
-        notes += list(it.add(*piece(first, 5, 5.0 if 100 <= first < 120 else 1.0)))
+        notes += fed(it, piece(first, 5, 5.0 if 100 <= first < 120 else 1.0))
     notes += list(it.finish())
     scores = [note for note in notes if isinstance(note, Scored)]
     assert [score.score.start_seconds for score in scores] == pytest.approx(np.arange(59) / 2)
     opened, over = [note for note in notes if isinstance(note, Alarm)]
     assert (opened.over, over.over) == (False, True)
     assert opened.key == over.key
+    assert all(abs(score.time - time()) < 10 and score.latency_seconds < 5 for score in scores)
     assert 9.0 <= over.event.start_seconds <= 10.5
     assert 11.0 <= over.event.end_seconds <= 12.5
     assert over.event.peak.box == pytest.approx((0, 1 / 3, 2 / 3, 1))
@@ -84,7 +94,7 @@ def test_an_alarm_when_an_event_opens_and_again_when_it_is_over(detector: Detect
 
 def test_an_event_that_goes_on_is_told_as_over_when_the_camera_is_lost(detector: Detector, model: Model) -> None:
     it = watch(detector, model)
-    notes = [note for first in range(0, 60, 5) for note in it.add(*piece(first, 5, 5.0))]
+    notes = [note for first in range(0, 60, 5) for note in fed(it, piece(first, 5, 5.0))]
     assert [note.over for note in notes if isinstance(note, Alarm)] == [False]
     assert [note.over for note in it.finish() if isinstance(note, Alarm)] == [True]
 
@@ -93,14 +103,14 @@ def test_windows_of_which_much_was_dropped_are_not_scored(detector: Detector, mo
     it, starts = watch(detector, model), []
     for first in [*range(0, 50, 5), *range(53, 103, 5)]:
         gaps = ((5.0, 5.3),) if first == 53 else ()
-        notes = list(it.add(*piece(first, 5, 1.0, gaps)))
+        notes = fed(it, piece(first, 5, 1.0, gaps))
         starts += [note.score.start_seconds for note in notes if isinstance(note, Scored)]
     assert starts == [each for each in np.arange(len(starts) + 2) / 2 if each not in (4.5, 5.0)]
 
 
 def test_a_camera_that_is_lost_at_once_gives_no_score(detector: Detector, model: Model) -> None:
     it = watch(detector, model)
-    assert list(it.add(*piece(0, 3, 1.0))) == list(it.finish()) == []
+    assert fed(it, piece(0, 3, 1.0)) == list(it.finish()) == []
 
 
 def test_masked_tiles_are_not_looked_at(detector: Detector, model: Model, tmp_path: Path) -> None:
@@ -108,7 +118,7 @@ def test_masked_tiles_are_not_looked_at(detector: Detector, model: Model, tmp_pa
     mask[14:, :20] = 0  # most of tile 2
     Image.fromarray(mask).save(tmp_path / "mask.png")
     it = watch(detector, model, mask=str(tmp_path / "mask.png"))
-    notes = [note for first in range(0, 60, 5) for note in it.add(*piece(first, 5, 5.0))]
+    notes = [note for first in range(0, 60, 5) for note in fed(it, piece(first, 5, 5.0))]
     assert not [note for note in notes if isinstance(note, Alarm)]
     assert ignored_tiles(camera(mask=str(tmp_path / "mask.png")), Grid(2, 2)).tolist() == [False, False, True, False]  # type: ignore[union-attr]
 

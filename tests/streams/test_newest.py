@@ -59,10 +59,30 @@ def test_memory_is_bounded_by_pixels_and_by_blocks(monkeypatch: pytest.MonkeyPat
     for number in range(100):
         newest.put(frame(number))
     assert newest.dropped == 99  # eleven at a time
-    for number in range(5000):
-        newest.put(AudioBlock(number, np.zeros(1, np.float32)))
+    for number in range(50):
+        newest.put(AudioBlock(number, np.zeros(16_000, np.float32)))
     newest.end()
-    assert sum(map(len, seconds_of(newest))) <= module.MOST_BLOCKS + 1
+    blocks = [item for run in newest.runs() for item in run if isinstance(item, AudioBlock)]
+    assert [block.start_seconds for block in blocks] == list(range(29, 50))
+    assert newest.take_gaps()[0] == (0.0, 1.1)  # what is missing is known, whatever sound went
+
+
+def test_frames_after_a_pause_are_another_run() -> None:
+    newest = Newest()
+    for number in [*range(10), 30, 31]:
+        newest.put(frame(number))
+    newest.end()
+    assert [len(run) for run in seconds_of(newest)] == [10, 2]
+    assert newest.take_gaps() == (pytest.approx((1.0, 3.0)),)
+    assert newest.dropped == 0
+
+
+def test_a_camera_that_is_slow_by_nature_has_no_pauses() -> None:
+    newest = Newest()
+    for number in range(0, 100, 20):  # it says ten frames a second, and gives one in two seconds
+        newest.put(frame(number))
+    newest.end()
+    assert [len(run) for run in seconds_of(newest)] == [5]
 
 
 def test_pictures_of_another_size_are_another_run() -> None:
@@ -86,7 +106,7 @@ def test_what_ended_it_is_raised_after_the_last_frame() -> None:
 
 def test_the_frame_that_was_under_way_for_the_shortest_time_sets_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(module, "time", lambda: now)
+    monkeypatch.setattr(module, "monotonic", lambda: now)
     newest = Newest()
     for number, late in enumerate([0.5, 0.3, 0.0, 0.2, 0.4]):
         now = 1000.0 + number / 10 + late
