@@ -106,16 +106,17 @@ class Meter:
         return time() - min(self.newest.values())
 
 
-def memory_bytes() -> int:
-    """Of this process and the readers, without the pages of programs and libraries, which others share."""
-    total = 0
+def memory_bytes() -> tuple[int, int]:
+    """Of this process, and of the readers, without the pages of programs and libraries, which others share."""
+    own, readers = 0, 0
     here = psutil.Process()
     for process in [here, *here.children(recursive=True)]:
         with suppress(psutil.NoSuchProcess, OSError, IndexError):  # it has just ended
             if "ffmpeg" not in process.name():
                 status = Path(f"/proc/{process.pid}/status").read_text()
-                total += 1024 * int(status.split("RssAnon:")[1].split()[0])
-    return total
+                size_bytes = 1024 * int(status.split("RssAnon:")[1].split()[0])
+                own, readers = (size_bytes, readers) if process == here else (own, readers + size_bytes)
+    return own, readers
 
 
 def cpu_seconds(processes: list[Any]) -> float:
@@ -161,7 +162,7 @@ def watch(cameras: int, seconds: float, detector: Path, clip: Path, stride_secon
         while (now := monotonic() - began) < seconds:
             oldest = max(oldest, meter.age_seconds())
             if len(memory) <= now:
-                memory.append((now, memory_bytes()))
+                memory.append((now, *memory_bytes()))
             sleep(0.1)
         spent = cpu_seconds(own) - before[0], cpu_seconds(feeding) - before[1]
         elapsed = monotonic() - began
@@ -169,7 +170,7 @@ def watch(cameras: int, seconds: float, detector: Path, clip: Path, stride_secon
         dropped = sum(pulse.dropped - meter.dropped[name] for name, pulse in meter.pulses.items())
         late = np.array(meter.late)
         settled = np.array([each for each in memory if each[0] >= min(FIRST_MINUTE_SECONDS, seconds / 2)])
-        slope = float(np.polyfit(settled[:, 0], settled[:, 1], 1)[0]) * 60 / 1e6
+        slopes = np.polyfit(settled[:, 0], settled[:, 1:], 1)[0] * 60 / 1e6  # MB a minute
         return {
             "cameras": cameras,
             "camera_fps": came / elapsed / cameras,
@@ -181,8 +182,9 @@ def watch(cameras: int, seconds: float, detector: Path, clip: Path, stride_secon
             "late_p99_seconds": float(np.quantile(late, 0.99)),
             "oldest_seconds": oldest,
             "allowed_seconds": 2 * stride_seconds + 1,
-            "memory_mb": settled[-1, 1] / 1e6,
-            "slope_mb_per_minute": slope,
+            "memory_mb": settled[-1, 1:].sum() / 1e6,
+            "own_slope": float(slopes[0]),
+            "readers_slope": float(slopes[1]),
             "cores_busy": spent[0] / elapsed,
             "cores_pushing": spent[1] / elapsed,
         }
@@ -194,7 +196,8 @@ def tell(found: dict[str, float]) -> None:
         f"| {found['cameras']} | {found['camera_fps']:.1f} | {found['worked_share']:.1%} | {found['dropped']} | "
         f"{found['scores_per_second']:.2f} | {found['late_median_seconds']:.2f} | {found['late_p99_seconds']:.2f} | "
         f"{found['oldest_seconds']:.2f} of {found['allowed_seconds']:g} | {found['memory_mb']:.0f} | "
-        f"{found['slope_mb_per_minute']:+.2f} | {found['cores_busy']:.2f} + {found['cores_pushing']:.2f} |",
+        f"{found['own_slope']:+.2f} {found['readers_slope']:+.2f} | "
+        f"{found['cores_busy']:.2f} + {found['cores_pushing']:.2f} |",
         flush=True,
     )
 
@@ -222,7 +225,7 @@ def main() -> None:
         ):
             sys.exit("no detector")
         columns = "cameras; frames/s each; worked on; dropped; scores/s each; late, median s; 99 %; oldest s; memory MB"
-        columns += "; slope MB/min; cores busy + pushing"
+        columns += "; slope MB/min, own and readers'; cores busy + pushing"
         print(f"| {columns.replace('; ', ' | ')} |")
         print("|" + " ---: |" * (columns.count(";") + 1))
         if not arguments.most:
