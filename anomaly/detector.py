@@ -32,6 +32,7 @@ FORMAT_VERSION = 1
 ABOUT_FILE, ARRAYS_FILE = "detector.json", "detector.safetensors"
 PEAKS = "calibration.peaks"
 CALM_SHARE = 5.0  # an event goes on while scores are as high as this many times the allowed alarms an hour have
+OTHER_PACE = 1.2  # frames that come so many times as fast as those learnt from are told of
 CALM_BLOCKS = 0.75  # but higher than in so many of the blocks held out: else an event would never end
 
 Estimator = AutoencoderDetector | BaselineDetector
@@ -106,6 +107,16 @@ class Detector:
             self.calibration.threshold(CALM_SHARE * rate), float(np.quantile(self.calibration.peaks, CALM_BLOCKS))
         )
         return Levels(alarm, min(calm, alarm), self.calibration.block_seconds)
+
+    def other_pace(self, fps: float | None) -> str:
+        """What to say of footage with so many frames a second; empty where that is about as in what was learnt from."""
+        learnt = self.about.fps
+        if not learnt or not fps or 1 / OTHER_PACE < fps / learnt < OTHER_PACE:
+            return ""
+        return (
+            f"it has {fps:.3g} frames a second, and the footage learnt from {learnt:.3g}: things move another distance "
+            "from frame to frame, so that its scores mean little"
+        )
 
     def find_model(self, name_or_path: str | None = None) -> ModelSource:
         """The model that the detector is of: where it was, or where it is now.

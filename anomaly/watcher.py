@@ -25,7 +25,6 @@ from tristream.streams.live_steps import Opened, Piece, Watched
 from tristream.streams.placement import DtypeName
 
 LOOK_SECONDS = 0.2  # in which a wish to stop is noticed
-OTHER_PACE = 1.2  # frames that come so many times as fast as those learnt from are told of
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,17 +147,10 @@ class Watcher:
         self._watches[number] = Watch(
             ready.camera, ready.detector, ready.levels, ready.ignored, ready.model, opened.info
         )
-        fps, learnt = opened.info.video.fps if opened.info.video else None, ready.detector.about.fps
-        taken = min(filter(None, (fps, ready.camera.fps)), default=None)
-        warning = ""
-        if learnt and taken and not 1 / OTHER_PACE < taken / learnt < OTHER_PACE:
-            warning = (
-                f"it gives {taken:.3g} frames a second, and the footage learnt from had {learnt:.3g}: things move "
-                "another distance from frame to frame, so that its scores mean little"
-            )
-        if ready.levels is None:
-            none = "its detector has no threshold (--hold-out 0), so that it is scored and raises no alarms"
-            warning = f"{warning}; {none}" if warning else none
+        fps = opened.info.video.fps if opened.info.video else None
+        none = "its detector has no threshold (--hold-out 0), so that it is scored and raises no alarms"
+        pace = ready.detector.other_pace(min(filter(None, (fps, ready.camera.fps)), default=None))
+        warning = "; ".join(filter(None, [pace, "" if ready.levels else none]))
         tell(State(ready.camera.name, "watching", warning, fps=fps))
 
     def _finish(self, number: int, tell: Listener) -> None:

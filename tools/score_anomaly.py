@@ -18,8 +18,6 @@ if TYPE_CHECKING:  # its libraries would slow --help down
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-OTHER_PACE = 1.2  # frames that come so many times as fast as those learnt from are told of
-
 
 @app.command()
 def score_anomaly(
@@ -160,7 +158,8 @@ def _of_files(
             if isinstance(result, ScoredVideo):
                 for warning in result.warnings:
                     say(f"warning: {result.path}: {warning}")
-                _tell_pace(detector, result)
+                if pace := detector.other_pace(result.fps):
+                    say(f"warning: {result.path}: {pace}")
                 yield result
             else:
                 yield ScoredVideo(**vars(result))
@@ -189,16 +188,6 @@ def _of_table(detector: "Detector", table: Path) -> Iterator["ScoredVideo"]:
     for video, vectors, spans in vectors_of(videos_of(table, windows), windows):
         scores = tuple(scores_of(detector, clips_of(vectors, spans, about.dims)))
         yield ScoredVideo(video.path, about.model_id, fps=video.fps, scores=scores)
-
-
-def _tell_pace(detector: "Detector", video: "ScoredVideo") -> None:
-    """Say where frames come much faster or slower than those learnt from: motion between two of them is another."""
-    learnt = detector.about.fps
-    if learnt and video.fps and not 1 / OTHER_PACE < video.fps / learnt < OTHER_PACE:
-        say(
-            f"warning: {video.path} has {video.fps:.3g} frames a second, the footage learnt from {learnt:.3g}: things "
-            "move another distance from frame to frame, so that its scores mean little"
-        )
 
 
 def _checked_fps(video: "ScoredVideo", frames: int) -> float:

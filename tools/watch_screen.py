@@ -23,8 +23,10 @@ class _Screen:
 
     def __rich__(self) -> Table:
         table = Table(box=None, pad_edge=False)
-        for name in ("camera", "", "fps", "worked on", "dropped", "score", "alarm above", "seconds late", "alarms"):
-            table.add_column(name, justify="left" if name in ("camera", "") else "right", no_wrap=True)
+        table.add_column("camera", no_wrap=True)
+        table.add_column("state", no_wrap=True, min_width=10)
+        for name in ("fps", "worked", "dropped", "score", "level", "late s", "alarms"):
+            table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
         for name, status in self._board.cameras.items():
             table.add_row(name, *_cells(status))
         return table
