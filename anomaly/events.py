@@ -12,7 +12,7 @@ from tristream.streams.grid import Box
 class Score:
     """How strange [start_seconds, end_seconds) is: the score of its strangest tile, as smoothed, and why.
 
-    `shares` are the streams' parts of the tile's own score, and `box` where the tile is.
+    `shares` are the streams' parts of it, in the proportions of the tile's own score, and `box` is where the tile is.
     """
 
     start_seconds: float

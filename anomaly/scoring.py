@@ -46,7 +46,8 @@ class Scorer:
         ):
             start_seconds, mean = self._smooth(window[0].start_seconds, score)
             box = self._boxes[tile] if self._boxes else None
-            made.append(Score(start_seconds, window[0].end_seconds, mean, box, share))
+            parts = {stream: part * mean / score for stream, part in share.items()} if score else share
+            made.append(Score(start_seconds, window[0].end_seconds, mean, box, parts))
         return made
 
     def _smooth(self, start_seconds: float, score: float) -> tuple[float, float]:

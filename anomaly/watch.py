@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic, time
 
 import cv2
@@ -127,7 +128,7 @@ def ignored_tiles(camera: Camera, grid: Grid) -> NDArray[np.bool_] | None:
         raise UsageError(f"camera {camera.name}: its detector has a grid of {grid}, not {camera.grid}: fit one with it")
     if camera.mask is None:
         return None
-    picture = cv2.imread(camera.mask, cv2.IMREAD_GRAYSCALE)
+    picture = cv2.imread(camera.mask, cv2.IMREAD_GRAYSCALE) if Path(camera.mask).is_file() else None
     if picture is None:
         raise UsageError(f"camera {camera.name}: the mask {camera.mask} is no picture that can be read")
     if grid.is_whole:

@@ -59,7 +59,8 @@ class Address:
             begins = ", ".join(f"{scheme}://" for scheme in SCHEMES)
             raise UsageError(f"{self} is no camera: its address begins with {begins} or {DEVICES}")
         if self.is_file and not Path(self.url).is_file():
-            raise UsageError(f"no such file: {self}")
+            is_folder = Path(self.url).is_dir()
+            raise UsageError(f"{self} is a folder: name one file" if is_folder else f"no such file: {self}")
         if self.listen and not self.url.startswith("rtsp://"):
             raise UsageError(f"{self}: only an rtsp:// address can be listened at")
 

@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tristream.streams.chunks import ChunkBuilder, every_frame_is_a_step
+from tristream.streams.chunks import ChunkBuilder, Sighting, every_frame_is_a_step
 from tristream.streams.errors import MediaError, SourceError, TristreamError
 from tristream.streams.flow import FlowEngine
 from tristream.streams.frame import Frame
@@ -128,10 +128,10 @@ def _pieces(watched: Watched, info: MediaInfo, engine: FlowEngine | None, newest
     frames, seconds, sent = 0, 0.0, monotonic()
 
     def seen(run: Iterator[Frame | AudioBlock]) -> Iterator[Frame | AudioBlock]:
-        nonlocal frames, seconds
+        nonlocal seconds
         for item in run:
             if isinstance(item, Frame):
-                frames, seconds = frames + 1, item.start_seconds + item.duration_seconds
+                seconds = item.start_seconds + item.duration_seconds
                 album.add(item)
             yield item
 
@@ -149,6 +149,7 @@ def _pieces(watched: Watched, info: MediaInfo, engine: FlowEngine | None, newest
     for run in newest.runs():
         builder = ChunkBuilder(plan, engine, eager, timings, PIECE_FRAMES)
         for item in sightings(seen(run), plan, engine, timings):
+            frames += isinstance(item, Sighting) and item.keep
             yield from pieces(sound.add(item) if isinstance(item, AudioBlock) else builder.add(item))
         yield from pieces(builder.finish())
     yield from pieces(sound.finish())

@@ -88,6 +88,17 @@ Fps = Annotated[
     ),
 ]
 
+# Detectors
+
+DetectorModel = Annotated[
+    str | None,
+    typer.Option(help="Where the detector's model is.", show_default="where it was when the detector was made"),
+]
+FalseAlarmsPerHour = Annotated[
+    float | None,
+    typer.Option(help="Other than what the detector was made for.", show_default="the detector's"),
+]
+
 # Running
 
 Window = Annotated[float, typer.Option(help="Seconds a clip.")]

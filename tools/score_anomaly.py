@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tristream.tools.options import Debug, Device, Dtype, Fps, Jobs, StepsAtOnce, Timeout, check_picture
+from tristream.tools.options import (
+    Debug,
+    DetectorModel,
+    Device,
+    Dtype,
+    FalseAlarmsPerHour,
+    Fps,
+    Jobs,
+    StepsAtOnce,
+    Timeout,
+    check_picture,
+)
 from tristream.tools.shell import paths_of, run_command, say
 
 if TYPE_CHECKING:  # its libraries would slow --help down
@@ -51,15 +62,9 @@ def score_anomaly(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write how well it did.", show_default=False)
     ] = None,
-    false_alarms_per_hour: Annotated[
-        float | None,
-        typer.Option(help="Other than what the detector was made for.", show_default="the detector's"),
-    ] = None,
+    false_alarms_per_hour: FalseAlarmsPerHour = None,
     fps: Fps = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="Where the detector's model is.", show_default="where it was when the detector was made"),
-    ] = None,
+    model: DetectorModel = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     batch_size: StepsAtOnce = 64,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from tristream.tools.options import Debug, Device, Dtype, StepsAtOnce
+from tristream.tools.options import Debug, DetectorModel, Device, Dtype, FalseAlarmsPerHour, StepsAtOnce
 from tristream.tools.shell import run_command, say
 
 if TYPE_CHECKING:  # its libraries would slow --help down
@@ -49,10 +49,7 @@ def watch_camera(
         float | None,
         typer.Option(metavar="SCORE", help="Raise an alarm above this score.", show_default="the detector's"),
     ] = None,
-    false_alarms_per_hour: Annotated[
-        float | None,
-        typer.Option(help="Other than what the detector was made for.", show_default="the detector's"),
-    ] = None,
+    false_alarms_per_hour: FalseAlarmsPerHour = None,
     mask: Annotated[
         str | None,
         typer.Option(metavar="PICTURE", help="Black where nothing shall be looked for.", show_default=False),
@@ -89,10 +86,7 @@ def watch_camera(
             show_default=False,
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="Where the detector's model is.", show_default="where it was when the detector was made"),
-    ] = None,
+    model: DetectorModel = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     batch_size: StepsAtOnce = 64,
@@ -135,6 +129,7 @@ def watch_camera(
     stop, board = Event(), Board(camera.name for camera in watched)
     lines = JsonLines(stop)
     with ExitStack() as stack:
+        stack.enter_context(_stopping(stop))
         if metrics is not None:
             say(f"metrics: http://127.0.0.1:{stack.enter_context(metrics_at(metrics, board))}/metrics")
         tell = _outlets(stack, [lines, _StateWords()], webhook, mqtt, scores)
@@ -153,7 +148,7 @@ def watch_camera(
         watcher = Watcher(
             watched, model=model, device=device, dtype=dtype, batch_size=batch_size, pictures=recorder is not None
         )
-        with _stopping(stop), screen(board):
+        with screen(board):
             failed = watcher.run(listen_to, stop)
     if lines.broken:
         raise BrokenPipeError
