@@ -75,7 +75,8 @@ class Calibration:
             needed = hours_needed(per_hour, self.block_seconds)
             raise UsageError(
                 f"a rate of {alarms_an_hour(per_hour)} takes {clock_hours(needed)} of held-out normal footage, and "
-                f"there are {clock_hours(self.hours)}: give more footage, or --false-alarms-per-hour {_up(self.lowest_rate)}"
+                f"there are {clock_hours(self.hours)}: give more footage, or "
+                f"--false-alarms-per-hour {_up(self.lowest_rate)}"
             )
         return min(rank, len(self.peaks))
 

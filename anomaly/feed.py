@@ -21,7 +21,7 @@ from typing import Any
 from tristream.streams.live_steps import Closed, Opened, Piece, Watched
 
 SLOTS = 4  # messages of a camera that may wait; more wait as frames in its process, where old ones give way
-FIRST_PAUSE_SECONDS, JITTER, LISTEN_PAUSE_SECONDS = 1.0, 0.25, 0.1
+FIRST_PAUSE_SECONDS, JITTER = 1.0, 0.25
 STEADY_SECONDS = 10.0  # a connection that held so long was a good one: the next pause is the shortest again
 START_SECONDS = 30.0  # that a process may take to begin, on a machine that is busy
 HANG_SECONDS = 10.0  # beyond the time in which it notices a stall itself
@@ -132,8 +132,6 @@ class Feed:
                 return
             failures = 1 if self._newest_seconds >= STEADY_SECONDS else failures + 1
             pause_seconds = pause_of(failures, self._retry_seconds)
-            if self._watched.address.listen:  # it must find us when it comes
-                pause_seconds = LISTEN_PAUSE_SECONDS
             self._deliver(Lost(closed.error, pause_seconds))
             self._stop.wait(pause_seconds)
 
