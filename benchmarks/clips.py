@@ -12,13 +12,13 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 LOOP_SECONDS = 10
 
 
-def real_clip(frames: int = 175) -> Path | None:
-    """A UCF101 clip of about so many frames, or None where there is no data."""
+def real_clip(frames: int = 175, *, sound: bool = False) -> Path | None:
+    """A UCF101 clip of about so many frames, with sound where asked for; None where there is no data."""
     folder = SHARED / "data" / "ucf101-6c"
     if not (folder / "labels.csv").is_file():
         return None
     with (folder / "labels.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if not sound or row["audio"] != "none"]
     return folder / min(rows, key=lambda row: abs(int(row["frames"]) - frames))["path"]
 
 

@@ -201,10 +201,16 @@ def measure(ped2: Ped2, arguments: argparse.Namespace) -> None:
         return
     both = appearance(("spatial", "temporal"), arguments.spatial_weights)
     alone = appearance(("spatial",), arguments.spatial_weights)
-    tell("streams", "spatial and temporal", ped2.evaluate(both, OURS, FitSettings(hold_out=0)))
-    tell("streams", "spatial alone", ped2.evaluate(alone, OURS, FitSettings(hold_out=0)))
+    tell("streams", "MobileNetV1 and histograms", ped2.evaluate(both, OURS, FitSettings(hold_out=0)))
+    tell("streams", "MobileNetV1 alone", ped2.evaluate(alone, OURS, FitSettings(hold_out=0)))
+    for streams in (("spatial", "temporal"), ("spatial",)):
+        source = find_model("pocket", Overrides(streams=streams))
+        name = f"pocket: {' and '.join(streams)}{' alone' if len(streams) == 1 else ''}"
+        tell("streams", name, ped2.evaluate(source, OURS, FitSettings(hold_out=0)))
     whole = Windows(OURS.window_seconds, OURS.stride_seconds)
-    tell("streams", "spatial alone, whole picture, pca", ped2.evaluate(alone, whole, FitSettings("pca", hold_out=0)))
+    tell(
+        "streams", "MobileNetV1 alone, whole picture, pca", ped2.evaluate(alone, whole, FitSettings("pca", hold_out=0))
+    )
 
 
 if __name__ == "__main__":

@@ -161,10 +161,12 @@ CAMERA = ModelConfig(
     audio=None,
 )
 
-_POCKET_RECURRENT = RecurrentConfig(hidden=128)  # both directions -> 256
+# What ships: small, trained, for a CPU. Four frames and flow stacks a second; both directions of 128 units -> 256.
+_POCKET_RECURRENT = RecurrentConfig(hidden=128, dropout=0.0, centred=True)
 POCKET = ModelConfig(
-    spatial=SpatialConfig(backbone="mobilenetv3_small_050", recurrent=_POCKET_RECURRENT),
-    temporal=TemporalConfig(cnn="small", recurrent=_POCKET_RECURRENT),
+    spatial=SpatialConfig("mobilenetv1_075", recurrent=_POCKET_RECURRENT),
+    temporal=TemporalConfig(cnn="small", stride=1, recurrent=_POCKET_RECURRENT),
     audio=AudioConfig(cnn="small", recurrent=_POCKET_RECURRENT),
-    flow=FlowConfig(height=120, width=160),
+    sampling=SamplingConfig("per-second", per_second=4.0),
+    flow=FlowConfig(height=120, width=160, preset="fast"),
 )

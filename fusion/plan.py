@@ -12,6 +12,7 @@ from tristream.streams.frame_folder import FrameFolder
 from tristream.streams.log_mel import LOG_OFFSET, LOG_OFFSETS
 from tristream.streams.media import MediaReader
 from tristream.streams.picture import PictureFormat, PixelFormat
+from tristream.streams.stacks import FLOW_CENTRES
 from tristream.streams.steps import StepPlan
 
 
@@ -30,7 +31,7 @@ def step_plan(config: ModelConfig, picture: PictureFormat | None, windows: Windo
         flow=PictureFormat(flow.height, flow.width, pixel_format, None, "area"),
         stack_pairs=config.temporal.pairs if config.temporal else None,
         stack_stride=config.temporal.stride if config.temporal else 1,
-        flow_centre="median" if config.temporal and config.temporal.cnn == "histogram" else "mean",
+        flow_centre=FLOW_CENTRES[config.temporal.cnn] if config.temporal else "none",
         audio=config.audio is not None,
         sampling=config.sampling,
         window_seconds=windows.window_seconds,

@@ -27,13 +27,22 @@ class Training:
     files: Mapping[str, bytes] = field(default_factory=dict)  # pictures and the like, by name
 
 
-def save_model(source: ModelSource, folder: Path, *, name: str, card: str, training: Training | None = None) -> None:
-    """Write the networks of `source`, in float32, into a new folder.
+def save_model(
+    source: ModelSource,
+    folder: Path,
+    *,
+    name: str,
+    card: str,
+    training: Training | None = None,
+    float16: bool = False,
+) -> None:
+    """Write the networks of `source` into a new folder, in float32.
 
     Args:
         name: of the model, kept in its manifest.
         card: the model card, Markdown.
         training: what to write besides, for a model that was just trained; by default the source's own classifier.
+        float16: write matrices and kernels in float16, for half the size; norms and biases, which are few, stay.
 
     Raises:
         ModelError: the folder exists and is not empty, or cannot be written.
@@ -46,6 +55,8 @@ def save_model(source: ModelSource, folder: Path, *, name: str, card: str, train
         folder.mkdir(parents=True, exist_ok=True)
         for stream, (cnn, recurrent) in parts.items():
             tensors = _named("cnn", cnn) | _named("recurrent", recurrent)
+            if float16:
+                tensors = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in tensors.items()}
             write_atomically(folder / f"{stream}.safetensors", save(tensors))
         if (flow := source.weights.get("flow")) is not None and flow.path is not None:
             write_atomically(folder / "flow.safetensors", save(read_weights(flow.path)))

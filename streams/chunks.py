@@ -26,22 +26,30 @@ MAX_FRAME_SECONDS = 10.0  # a frame stands for no more time than this, whatever 
 
 @dataclass
 class Sighting:
-    """A decoded frame on its way: its time and the pictures made of it; `keep`: whether it may become a step."""
+    """A decoded frame on its way: its time and the pictures made of it.
+
+    `keep`: whether it is a frame of the video's, or nearer to the last one than the sampling looks; `step`: whether it
+    may become a step.
+    """
 
     seconds: float
     duration_seconds: float
     keep: bool
+    step: bool
     rgb: NDArray[np.uint8] | None
     flow_frame: FlowFrame | None
 
 
 def every_frame_is_a_step(plan: StepPlan, video: VideoInfo | None) -> bool:
-    """Whether no clip can have more frames than steps, as far as the container tells."""
-    if video is None or plan.sampling.strategy == "every-nth":
+    """Whether no clip has more frames that may be steps than it may have steps, as far as the container tells."""
+    if video is None:
         return False
-    max_steps = plan.sampling.max_steps
-    clip_frames = plan.window_seconds * min(video.fps, plan.sampling.max_fps)
-    return clip_frames <= max_steps or (video.frames is not None and video.frames <= max_steps)
+    able = 1.0 / plan.sampling.frame_jump if plan.sampling.strategy == "every-nth" else 1.0  # of the frames
+    most_fps = plan.sampling.per_second if plan.sampling.strategy == "per-second" else plan.sampling.max_fps
+    clip_frames = plan.window_seconds * min(video.fps, most_fps) * able
+    return clip_frames <= plan.sampling.max_steps or (
+        video.frames is not None and video.frames * able <= plan.sampling.max_steps
+    )
 
 
 class ChunkBuilder:
@@ -136,14 +144,16 @@ class ChunkBuilder:
 
     def _choose(self, end: int) -> NDArray[np.intp]:
         """Indices of the frames in [begin, end) that become steps, (T,)."""
-        if self._eager_frames is not None:
-            return np.arange(self._begin, end)
-        seconds = np.array([frame.seconds for frame in self._frames[self._begin : end]])
-        motion = np.array(self._motion[self._begin : end])
+        able = np.array([i for i in range(self._begin, end) if self._frames[i].step], np.intp)
+        if self._eager_frames is not None or not len(able):
+            return able
+        seconds = np.array([self._frames[i].seconds for i in able])
+        motion = np.array([self._motion[i] for i in able])
         if self._first and len(motion) > 1:
             motion[0] = motion[1]  # nothing leads to the first frame of a video
         known = motion if self._engine is not None else None
-        return self._begin + sample(self._plan.sampling, seconds, known, self._budget)
+        chosen: NDArray[np.intp] = able[sample(self._plan.sampling, seconds, known, self._budget)]
+        return chosen
 
     def _spatial(self, chosen: NDArray[np.intp]) -> Iterator[Steps]:
         pictures = [rgb for i in chosen if (rgb := self._frames[i].rgb) is not None]

@@ -7,16 +7,17 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from tristream.streams.errors import UsageError
 
-SamplingStrategy = Literal["adaptive", "uniform", "every-nth", "segments", "first"]
+SamplingStrategy = Literal["adaptive", "uniform", "per-second", "every-nth", "segments", "first"]
 FlowEngineName = Literal["dis", "tvl1", "farneback", "raft", "codec"]
 MotionCNNName = Literal["motion", "small", "histogram"]
-FlowCentre = Literal["mean", "median"]
+FlowCentre = Literal["mean", "median", "none"]
+DisPreset = Literal["ultrafast", "fast", "medium"]
 AudioCNNName = Literal["vggish", "yamnet", "small"]
 RecurrentCell = Literal["gru", "lstm", "rnn", "mean", "convlstm"]
 StreamName = Literal["spatial", "temporal", "audio"]
 
 # The backbones that are not timm's, and so have no hub to download weights from.
-OWN_BACKBONES = ("lrcn2024", "pixels")
+OWN_BACKBONES = ("lrcn2024", "pixels", "mobilenetv1_075")
 STREAM_NAMES: tuple[StreamName, ...] = get_args(StreamName)
 
 
@@ -26,6 +27,7 @@ class SamplingConfig:
 
     strategy: SamplingStrategy = "adaptive"
     max_steps: int = 180
+    per_second: float = 5.0  # for per-second: so many frames, whatever the frame rate
     frame_jump: int = 5  # for every-nth: one frame in so many
     repeat_last: bool = False  # repeat a clip's last step until it has max_steps
     # Frames nearer than 1/max_fps to the last one kept are passed over: 50 and 60 fps become 25 and 30,
@@ -40,6 +42,7 @@ class FlowConfig:
     engine: FlowEngineName = "dis"
     height: int = 240
     width: int = 320
+    preset: DisPreset = "medium"  # of `dis`: `fast` takes a sixth of the time, and its flow is coarser
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,17 @@ class RecurrentConfig:
     dense: tuple[int, ...] = ()  # dense layers with ReLU after the recurrence; the last is the vector
     per_step: bool = False  # the vector is the mean of the outputs at all steps, not the final state
     filters: tuple[int, ...] = ()  # of each layer of a convlstm
+    # Whether what clips have in common is taken from each vector, and the rest scaled to length sqrt(D), so that the
+    # cosine of unrelated clips is about 0, and a value about 1.
+    centred: bool = False
 
 
 @dataclass(frozen=True)
 class SpatialConfig:
     """Frames through a CNN: `backbone` is any timm model name, `architecture.tag` or plain, or one of our own.
 
-    Our own are `lrcn2024`, that recipe's convolutions, and `pixels`, no CNN: the picture itself.
+    Our own are `lrcn2024`, that recipe's convolutions, `pixels`, no CNN: the picture itself, and `mobilenetv1_075`, the
+    small model's, which timm has in other widths only.
     """
 
     backbone: str = "inception_resnet_v2.tf_in1k"

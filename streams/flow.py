@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tristream.streams.config import FlowConfig
+from tristream.streams.config import DisPreset, FlowConfig
 from tristream.streams.errors import FlowError, UsageError
 from tristream.streams.motion_vectors import CodecFlow, MotionVectors
 
@@ -51,14 +51,21 @@ class FlowEngine(Protocol):
         ...
 
 
+_DIS_PRESETS: dict[DisPreset, int] = {
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+}
+
+
 class DisEngine:
-    """Dense inverse search (Kroeger et al. 2016), medium preset; without a warm start from the pair before."""
+    """Dense inverse search (Kroeger et al. 2016), by one of OpenCV's presets; each pair starts from nothing."""
 
     pixel_format: PixelFormat = "gray"
     needs_motion_vectors = False
 
-    def __init__(self) -> None:
-        self._dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    def __init__(self, preset: DisPreset = "medium") -> None:
+        self._dis: Any = cv2.DISOpticalFlow.create(_DIS_PRESETS[preset])
 
     def __call__(self, previous: FlowFrame, current: FlowFrame) -> Flow:
         first, second = pictures_of(previous, current, self.pixel_format)
@@ -108,18 +115,18 @@ class CodecEngine:
         return self._flow(previous.motion, current.motion, height, width)
 
 
-def _raft(weights: Path | None, device: str) -> FlowEngine:
+def _raft(config: FlowConfig, weights: Path | None, device: str) -> FlowEngine:
     from tristream.streams.raft import RaftEngine  # brings torch, which the other engines can do without
 
     return RaftEngine(weights, device)
 
 
-ENGINES: dict[str, Callable[[Path | None, str], FlowEngine]] = {
-    "dis": lambda weights, device: DisEngine(),
-    "tvl1": lambda weights, device: TvL1Engine(),
-    "farneback": lambda weights, device: FarnebackEngine(),
+ENGINES: dict[str, Callable[[FlowConfig, Path | None, str], FlowEngine]] = {
+    "dis": lambda config, weights, device: DisEngine(config.preset),
+    "tvl1": lambda config, weights, device: TvL1Engine(),
+    "farneback": lambda config, weights, device: FarnebackEngine(),
     "raft": _raft,
-    "codec": lambda weights, device: CodecEngine(),
+    "codec": lambda config, weights, device: CodecEngine(),
 }
 
 
@@ -135,7 +142,7 @@ def make_engine(config: FlowConfig, weights: Path | None = None, device: str = "
     if config.engine not in ENGINES:
         raise UsageError(f"flow engine must be one of {', '.join(ENGINES)}, got {config.engine!r}")
     _check_size(config.height, config.width)
-    return ENGINES[config.engine](weights, device)
+    return ENGINES[config.engine](config, weights, device)
 
 
 def pictures_of(previous: FlowFrame, current: FlowFrame, pixel_format: PixelFormat) -> list[NDArray[np.uint8]]:

@@ -20,6 +20,7 @@ from tristream.streams.frame_folder import FrameFolder
 from tristream.streams.log_mel import EXAMPLE_SECONDS
 from tristream.streams.media import AudioBlock, Frame, MediaReader
 from tristream.streams.prefetch import prefetch
+from tristream.streams.sampling import may_be_step
 from tristream.streams.sound import SoundSteps
 from tristream.streams.steps import StepPlan, Steps, Timings
 
@@ -72,17 +73,19 @@ def sightings(
     """Frames with the pictures that are needed of them, and sound."""
     wants_vectors = engine is not None and engine.needs_motion_vectors
     gap_seconds = 1 / plan.sampling.max_fps - 1e-6
-    kept_seconds = float("-inf")
+    kept_seconds, kept, step_seconds = float("-inf"), 0, float("-inf")
     for item in _timed(iter(items), timings):
         if isinstance(item, AudioBlock):
             yield item
             continue
         keep = item.start_seconds - kept_seconds >= gap_seconds
+        step = keep and may_be_step(plan.sampling, kept, item.start_seconds - step_seconds)
+        step_seconds = item.start_seconds if step else step_seconds
         if keep:
-            kept_seconds = item.start_seconds
+            kept_seconds, kept = item.start_seconds, kept + 1
         if keep or wants_vectors:  # motion vectors must be followed from frame to frame
             began = perf_counter()
-            sighting = _sight(item, plan, keep, wants_vectors)
+            sighting = _sight(item, plan, keep, step, wants_vectors)
             timings.decode_seconds += perf_counter() - began
             yield sighting
 
@@ -97,10 +100,10 @@ def _timed(items: Iterator[Frame | AudioBlock], timings: Timings) -> Iterator[Fr
         yield item
 
 
-def _sight(frame: Frame, plan: StepPlan, keep: bool, wants_vectors: bool) -> Sighting:
-    rgb = frame.picture(plan.spatial) if plan.spatial is not None and keep else None
+def _sight(frame: Frame, plan: StepPlan, keep: bool, step: bool, wants_vectors: bool) -> Sighting:
+    rgb = frame.picture(plan.spatial) if plan.spatial is not None and step else None
     flow_frame = None
     if plan.flow is not None:
         picture = np.zeros((plan.flow.height, plan.flow.width), np.uint8) if wants_vectors else frame.picture(plan.flow)
         flow_frame = FlowFrame(picture, frame.motion_vectors() if wants_vectors else None)
-    return Sighting(frame.start_seconds, frame.duration_seconds, keep, rgb, flow_frame)
+    return Sighting(frame.start_seconds, frame.duration_seconds, keep, step, rgb, flow_frame)

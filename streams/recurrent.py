@@ -1,5 +1,7 @@
 """Recurrent encoder: padded step features (B, T, F) and lengths (B,) -> stream vectors (B, D) float32."""
 
+from math import sqrt
+
 import torch
 from torch import nn
 
@@ -17,7 +19,8 @@ class RecurrentEncoder(nn.Module):
     layers (V.D) and before each dense layer; the one before the classifier belongs to the head that training
     puts on top. Around the recurrence there may be dense layers with ReLU: `projection` on each step before it
     (CoReHAR, table 3: 1024, 768 -> 512), `dense` after it. With `per_step` the vector is the mean of the outputs
-    at a clip's steps. Cell `mean` is the mean of the step features instead: no parameters, no dropout.
+    at a clip's steps. With `centred`, `centre` is taken from each vector, which is then scaled to length sqrt(D); it is
+    zero until it was measured. Cell `mean` is the mean of the step features instead: no parameters, no dropout.
 
     Attributes:
         vector_size: D, the length of a stream vector.
@@ -27,6 +30,8 @@ class RecurrentEncoder(nn.Module):
             what attention sees, filters, or layers with parameters around `mean`.
     """
 
+    centre: torch.Tensor | None
+
     def __init__(self, feature_size: int, config: RecurrentConfig) -> None:
         super().__init__()
         _check_config(feature_size, config)
@@ -35,6 +40,7 @@ class RecurrentEncoder(nn.Module):
         self.per_step = config.per_step
         self.attention: StepAttention | None = None
         self.recurrence: Recurrence | None = None
+        self.register_buffer("centre", None)
         if config.cell == "mean":
             return
         self.projection = _dense_layers(feature_size, config.projection, dropout=0.0)
@@ -45,6 +51,8 @@ class RecurrentEncoder(nn.Module):
         self.recurrence = Recurrence(projected, config)
         self.dense = _dense_layers(self.recurrence.output_size, config.dense, config.dropout)
         self.vector_size = (self.recurrence.output_size, *config.dense)[-1]
+        if config.centred:
+            self.centre = torch.zeros(self.vector_size)
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The stream vectors (B, D) float32 of `features` (B, T, F), of which clip b has `lengths[b]` steps.
@@ -59,10 +67,16 @@ class RecurrentEncoder(nn.Module):
             return features.new_zeros(0, self.vector_size, dtype=torch.float32)
         features, padding = _trimmed(features, lengths)
         if self.recurrence is None or self.per_step:
-            return _mean(self._each_step(features, padding, lengths), lengths)
+            return self._centred(_mean(self._each_step(features, padding, lengths), lengths))
         _, states = self._recur(self.recurrence, features, padding, lengths)
         vectors: torch.Tensor = self.dense(states)
-        return vectors.float()
+        return self._centred(vectors.float())
+
+    def _centred(self, vectors: torch.Tensor) -> torch.Tensor:
+        """The vectors (B, D) as they leave the encoder."""
+        if self.centre is None:
+            return vectors
+        return nn.functional.normalize(vectors - self.centre) * sqrt(self.vector_size)
 
     def outputs(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The outputs (B, T, D) float32 at each step, dense layers included; zero beyond a clip's length.
@@ -173,6 +187,6 @@ def _check_config(feature_size: int, config: RecurrentConfig) -> None:
     heads, attended = config.attention_heads, (feature_size, *config.projection)[-1]
     if heads < 0 or (heads and attended % heads):
         raise UsageError(f"attention_heads must divide the {attended} step features, got {heads}")
-    for name in ("attention_heads", "projection", "dense"):
+    for name in ("attention_heads", "projection", "dense", "centred"):
         if config.cell == "mean" and (value := getattr(config, name)):
             raise UsageError(f"cell 'mean' has no parameters: {name} must be none, got {value}")

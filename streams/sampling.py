@@ -17,10 +17,22 @@ MOTION_FLOOR_SHARE = 0.25
 MOTION_FLOOR_PIXELS_PER_SECOND = 1.0
 # A mean flow vector longer than any picture comes from a broken engine, as NaN does.
 LONGEST_MOTION_PIXELS = 1e5
+ROUNDING_SECONDS = 1e-3  # containers round the times of frames
 
 Seconds = NDArray[np.float64]
 Motion = NDArray[np.float64] | None
 Indices = NDArray[np.intp]
+
+
+def may_be_step(config: SamplingConfig, number: int, waited_seconds: float) -> bool:
+    """Whether a frame can become a step at all.
+
+    `number` is its place among those of the video that are not passed over, `waited_seconds` how long ago the last one
+    was that could.
+    """
+    if config.strategy == "per-second":
+        return waited_seconds >= 1 / config.per_second - ROUNDING_SECONDS
+    return config.strategy != "every-nth" or number % config.frame_jump == 0
 
 
 def sample(
@@ -31,11 +43,14 @@ def sample(
     `start_seconds` (T,) are the frames' times. `motion` (T,) is the mean length in pixels of the flow vectors
     between a frame and the one before it (the first frame repeats the second's); only `adaptive` needs it.
     NaN, infinite or negative motion counts as none. `max_steps` is the config's unless given. A clip of no
-    more frames than that gives all of them (`every-nth` jumps all the same); one of no frames gives none.
+    more frames than that gives all of them; one of no frames gives none. The frames are those of which `may_be_step`
+    is true.
 
     * `adaptive` (Tkachenko 2018, IV.F): a segment's share of the steps follows its share of the motion.
     * `uniform`: evenly in time; what `adaptive` does where nothing moves, or all moves alike.
-    * `every-nth`: one frame in `frame_jump` from the first, thinned evenly where that is too many.
+    * `per-second`: one frame each 1/`per_second` s of the video, or the next one after it, thinned evenly where that
+      is too many. A frame takes the same part of a second whatever the frame rate.
+    * `every-nth`: one frame in `frame_jump` of the video, thinned likewise.
     * `segments`: the middle frame of each of `max_steps` equal segments of time.
     * `first`: the first `max_steps` frames (Orozco et al. 2021, 3). Steps are chosen once for all clips, in
       pieces of up to 36 s of the video: those of a window that begins elsewhere, or is longer, are the first
@@ -47,8 +62,7 @@ def sample(
     """
     limit = config.max_steps if max_steps is None else max_steps
     _check(config, start_seconds, motion, limit)
-    everything = len(start_seconds) <= limit and config.strategy != "every-nth"
-    if everything:
+    if len(start_seconds) <= limit:
         return np.arange(len(start_seconds), dtype=np.intp)
     return STRATEGIES[config.strategy](config, start_seconds, motion, limit)
 
@@ -61,6 +75,8 @@ def _check(config: SamplingConfig, start_seconds: Seconds, motion: Motion, limit
         raise UsageError(f"max_steps must be at least 1, got {limit}")
     if config.frame_jump < 1:
         raise UsageError(f"frame_jump must be at least 1, got {config.frame_jump}")
+    if not config.per_second > 0:
+        raise UsageError(f"per_second must be over 0, got {config.per_second}")
     if start_seconds.ndim != 1 or (motion is not None and motion.shape != start_seconds.shape):
         shapes = f"{start_seconds.shape = }, motion.shape = {None if motion is None else motion.shape}"
         raise UsageError(f"start_seconds and motion must both be (T,), got {shapes}")
@@ -87,12 +103,9 @@ def _uniform(config: SamplingConfig, start_seconds: Seconds, motion: Motion, lim
     return _systematic(_gaps(start_seconds), limit)
 
 
-def _every_nth(config: SamplingConfig, start_seconds: Seconds, motion: Motion, limit: int) -> Indices:
-    """Every `frame_jump`-th frame from the first, thinned to the middles of `limit` equal runs."""
-    frames = np.arange(0, len(start_seconds), config.frame_jump, dtype=np.intp)
-    if len(frames) <= limit:
-        return frames
-    return frames[((np.arange(limit) + 0.5) * len(frames) / limit).astype(np.intp)]
+def _thinned(config: SamplingConfig, start_seconds: Seconds, motion: Motion, limit: int) -> Indices:
+    """The middles of `limit` equal runs."""
+    return ((np.arange(limit) + 0.5) * len(start_seconds) / limit).astype(np.intp)
 
 
 def _segments(config: SamplingConfig, start_seconds: Seconds, motion: Motion, limit: int) -> Indices:
@@ -113,7 +126,8 @@ def _first(config: SamplingConfig, start_seconds: Seconds, motion: Motion, limit
 STRATEGIES: dict[str, Callable[[SamplingConfig, Seconds, Motion, int], Indices]] = {
     "adaptive": _adaptive,
     "uniform": _uniform,
-    "every-nth": _every_nth,
+    "per-second": _thinned,
+    "every-nth": _thinned,
     "segments": _segments,
     "first": _first,
 }

@@ -16,6 +16,7 @@ from torch.func import functional_call
 from tristream.streams.config import OWN_BACKBONES, SpatialConfig
 from tristream.streams.errors import ModelError, UsageError
 from tristream.streams.lrcn import FrameCNN
+from tristream.streams.mobilenet import MobileNet
 from tristream.streams.picture import PictureFormat
 from tristream.streams.pixels import PixelCNN, check_frames
 from tristream.streams.weights import load_weights
@@ -88,7 +89,7 @@ def build_spatial_cnn(
         ModelError: weights of another model, or none that can be reached.
     """
     if config.backbone in OWN_BACKBONES:
-        return _own(config, weights, where).eval()
+        return _own(config, weights, where)
     if not timm.is_model(config.backbone.split(".")[0]):
         raise UsageError(f"no backbone {config.backbone!r} in timm{_close_matches(config.backbone)}")
     download = pretrained and weights is None
@@ -99,14 +100,21 @@ def build_spatial_cnn(
     return SpatialCNN(backbone.eval(), size_pixels=config.size_pixels, flatten=config.pooling == "flatten").eval()
 
 
-def _own(config: SpatialConfig, weights: Mapping[str, Tensor] | None, where: str) -> FrameCNN | PixelCNN:
+def _own(config: SpatialConfig, weights: Mapping[str, Tensor] | None, where: str) -> AnySpatialCNN:
     """The backbone that is not timm's."""
     if config.same_padding:
         raise _no_choice_of_padding(config.backbone)
+    if config.backbone == "mobilenetv1_075":
+        if config.pooling == "flatten":
+            raise UsageError(f"backbone {config.backbone!r} gives pooled features, no map to flatten")
+        backbone = MobileNet(3, width=0.75, features=1024)
+        if weights is not None:
+            load_weights(backbone, weights, where)
+        return SpatialCNN(backbone.eval(), size_pixels=config.size_pixels).eval()
     cnn = FrameCNN(config.size_pixels) if config.backbone == "lrcn2024" else PixelCNN(config.size_pixels)
     if weights is not None:
         load_weights(cnn, weights, where)
-    return cnn
+    return cnn.eval()
 
 
 def picture_format(data_config: Mapping[str, Any]) -> PictureFormat:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tristream.streams.config import FlowCentre
+from tristream.streams.config import FlowCentre, MotionCNNName
 from tristream.streams.errors import UsageError
 
 Planes = NDArray[np.float16]
+# What is taken from each flow field before it is stacked.
+FLOW_CENTRES: dict[MotionCNNName, FlowCentre] = {"motion": "mean", "small": "none", "histogram": "median"}
 MEDIAN_STEP = 4  # pixels between those that a median is taken of
 
 
@@ -17,7 +19,7 @@ def centred_planes(flow: NDArray[np.floating], centre: FlowCentre = "mean") -> P
 
     That takes out most of a camera's motion (Simonyan & Zisserman 2014, section 3.1, mean flow subtraction). The
     `median` does so too, and does not follow what moves before a background that is most of the picture: taking the
-    mean from a crowd makes what stands move, and what rides among it slower.
+    mean from a crowd makes what stands move, and what rides among it slower. With `none` it stays as it is.
     In float16, as a clip's fields are kept until it is known which frames are steps: half the memory, and off
     by 0.01 pixels at 20.
 
@@ -30,7 +32,7 @@ def centred_planes(flow: NDArray[np.floating], centre: FlowCentre = "mean") -> P
     planes = np.array(np.moveaxis(flow, -1, 0), dtype=np.float32, order="C")  # (2, H, W)
     if centre == "mean":
         planes -= planes.mean(axis=(1, 2), keepdims=True)
-    else:
+    elif centre == "median":
         planes -= np.median(planes[:, ::MEDIAN_STEP, ::MEDIAN_STEP], axis=(1, 2), keepdims=True)
     return planes.astype(np.float16)
 

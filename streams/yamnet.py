@@ -7,12 +7,7 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
 from tristream.streams.initial import start_weights
-
-# Outputs and stride of each layer of the release; the first is a whole convolution, the others are separable.
-_LAYERS = (
-    (32, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2),
-    (512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1),
-)  # fmt: skip
+from tristream.streams.mobilenet import LAYERS
 
 
 class YAMNet(nn.Sequential):
@@ -33,7 +28,7 @@ class YAMNet(nn.Sequential):
     def __init__(self) -> None:
         super().__init__()
         inputs = 1
-        for number, (outputs, stride) in enumerate(_LAYERS, start=1):
+        for number, (outputs, stride) in enumerate(LAYERS, start=1):
             layer = nn.Sequential()
             if inputs == 1:
                 _add(layer, "conv", Conv2dSame(inputs, outputs, 3, stride))

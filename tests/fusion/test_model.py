@@ -39,7 +39,8 @@ def clip(make_video: MakeVideo, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def test_an_untrained_model_warns_on_loading() -> None:
     with pytest.warns(UserWarning, match="pocket: untrained weights"):
-        tristream.load_model("pocket", streams=("audio",))
+        model = tristream.load_model("pocket", streams=("audio",), recurrent="lstm", untrained=True)
+    assert model.source.untrained == ("audio.recurrent",)
 
 
 def test_one_clip_with_three_streams(pocket: Model, clip: Path) -> None:
@@ -50,7 +51,7 @@ def test_one_clip_with_three_streams(pocket: Model, clip: Path) -> None:
     assert np.isfinite(result.vector).all()
     assert result.present == {"spatial": True, "temporal": True, "audio": True}
     assert result.error is None
-    assert "untrained weights" in result.warnings
+    assert result.warnings == ()
     (only,) = result.clips
     assert (only.start_seconds, only.end_seconds) == (0.0, result.duration_seconds)
     np.testing.assert_array_equal(only.vector, result.vector)
@@ -86,15 +87,15 @@ def test_windows_over_a_longer_video(pocket: Model, clip: Path) -> None:
     assert [c.start_seconds for c in overlapping.clips] == [0, 0.5, 1, 1.5, 2]
     # The steps are the same, so clips of the same span have the same picture and motion.
     for ours, theirs in zip(result.clips, overlapping.clips[::2], strict=True):
-        np.testing.assert_allclose(ours.stream("spatial"), theirs.stream("spatial"), atol=1e-6)
+        np.testing.assert_allclose(ours.stream("spatial"), theirs.stream("spatial"), atol=1e-5)
     weights = [c.end_seconds - c.start_seconds for c in result.clips]
     mean = np.average([c.stream("spatial") for c in result.clips], axis=0, weights=weights)
-    np.testing.assert_allclose(result.stream("spatial"), mean, atol=1e-6)
+    np.testing.assert_allclose(result.stream("spatial"), mean, atol=1e-5)
 
 
 def test_batch_size_makes_no_difference(pocket: Model, clip: Path) -> None:
     one, other = pocket.embed(clip, batch_size=1), pocket.embed(clip, batch_size=13)
-    np.testing.assert_allclose(one.vector, other.vector, atol=1e-5)
+    np.testing.assert_allclose(one.vector, other.vector, atol=1e-4)
 
 
 def test_a_stream_alone_is_the_same_as_among_others(pocket: Model, clip: Path) -> None:
@@ -131,8 +132,7 @@ def test_what_cannot_be_embedded(pocket: Model, make_video: MakeVideo, tmp_path:
 
 def test_saved_and_loaded_it_is_the_same_model(pocket: Model, clip: Path, tmp_path: Path) -> None:
     pocket.save(tmp_path / "saved", name="mine", card="# mine\n")
-    with pytest.warns(UserWarning, match="model mine: untrained"):
-        loaded = tristream.load_model(tmp_path / "saved", device="cpu", dtype="float32")
+    loaded = tristream.load_model(tmp_path / "saved", device="cpu", dtype="float32")
     np.testing.assert_allclose(loaded.embed(clip).vector, pocket.embed(clip).vector, atol=1e-6)
     names = sorted(path.name for path in (tmp_path / "saved").iterdir())
     assert names == ["README.md", "audio.safetensors", "model.json", "spatial.safetensors", "temporal.safetensors"]
@@ -141,8 +141,7 @@ def test_saved_and_loaded_it_is_the_same_model(pocket: Model, clip: Path, tmp_pa
     with pytest.raises(tristream.ModelError, match="not empty"):
         pocket.save(tmp_path / "saved")
     # Another recurrent cell keeps the networks that it does not touch.
-    with pytest.warns(UserWarning, match="model mine: untrained"):
-        mean = tristream.load_model(tmp_path / "saved", recurrent="mean", streams=("spatial",))
+    mean = tristream.load_model(tmp_path / "saved", recurrent="mean", streams=("spatial",))
     assert mean.source.weights["spatial.cnn"].path == tmp_path / "saved" / "spatial.safetensors"
 
 
@@ -157,7 +156,7 @@ def saved(pocket: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_cnn_of_a_saved_model_in_another(pocket: Model, saved: Path, stream: StreamName) -> None:
     """A stream's file is taken whole: its CNN is found in it, its encoder passed over."""
     given = Overrides(**{f"{stream}_weights": saved / f"{stream}.safetensors"})
-    other = replace(find_model("pocket", given), config=replace(pocket.source.config, seed=1))
+    other = replace(find_model("pocket", given, untrained=True), config=replace(pocket.source.config, seed=1))
     (cnn, encoder), (own, own_encoder) = build_parts(other)[stream], build_parts(pocket.source)[stream]
     for name, tensor in own.state_dict().items():
         assert torch.equal(cnn.state_dict()[name], tensor), name

@@ -21,12 +21,12 @@ def weights_file(folder: Path, value: float = 0.0) -> Path:
     return path
 
 
-def test_pocket_ships_untrained_and_says_so() -> None:
+def test_pocket_ships_trained() -> None:
     source = find_model("pocket")
     assert source.config == POCKET
     assert source.config.streams == STREAM_NAMES
-    assert source.warning == "untrained weights"
-    assert read_manifest(SHIPPED / "pocket").trained is False
+    assert source.warning == ""
+    assert read_manifest(SHIPPED / "pocket").trained is True
 
 
 def test_the_papers_model_is_never_random_in_silence(tmp_path: Path) -> None:
@@ -67,9 +67,9 @@ def test_the_model_id_names_architecture_and_weights(tmp_path: Path) -> None:
         Overrides(temporal_weights=one),
         Overrides(audio_weights=one),
     ]
-    ids = [find_model("pocket", variant).model_id for variant in variants]
+    ids = [find_model("pocket", variant, untrained=True).model_id for variant in variants]
     assert len(set(ids)) == len(ids)
-    assert ids == [find_model("pocket", variant).model_id for variant in variants]
+    assert ids == [find_model("pocket", variant, untrained=True).model_id for variant in variants]
     assert all(len(name) == 12 and int(name, 16) >= 0 for name in ids)
 
 
@@ -81,7 +81,7 @@ def test_the_model_id_names_architecture_and_weights(tmp_path: Path) -> None:
         (Overrides(streams=("audio",), backbone="resnet18"), "spatial stream is left out"),
         (Overrides(hidden=0), "units from 1.*got 0 for gru"),
         (Overrides(hidden=64, recurrent="mean"), "got 64 for mean"),
-        (Overrides(frame_jump=2), "every-nth sampling, got 2 for adaptive"),
+        (Overrides(frame_jump=2), "every-nth sampling, got 2 for per-second"),
         (Overrides(frame_jump=0, sampling="every-nth"), "a number from 1.*got 0"),
     ],
 )
@@ -91,19 +91,27 @@ def test_overrides_that_do_not_fit(overrides: Overrides, message: str) -> None:
 
 
 def test_units_and_frame_jumps_are_those_asked_for() -> None:
-    source = find_model("pocket", Overrides(hidden=32, sampling="every-nth", frame_jump=8))
+    source = find_model("pocket", Overrides(hidden=32, sampling="every-nth", frame_jump=8), untrained=True)
     assert {getattr(source.config, stream).recurrent.hidden for stream in source.config.streams} == {32}
     assert source.config.sampling.frame_jump == 8
 
 
-def test_pockets_random_weights_are_no_news_where_they_are_not_used(tmp_path: Path) -> None:
-    """Untrained is what is used, not where the architecture came from."""
+def test_a_trained_model_that_is_changed_keeps_what_was_not() -> None:
     overrides = Overrides(streams=("spatial",), backbone="resnet18", recurrent="mean")
     assert find_model("pocket", overrides).warning == ""
-    changed = find_model("pocket", Overrides(recurrent="lstm"))  # as random as what it replaces
-    assert changed.warning == "untrained weights"
-    partly = find_model("pocket", Overrides(spatial_weights=weights_file(tmp_path)))
-    assert partly.warning.startswith("untrained weights (spatial.recurrent, temporal.cnn")
+    with pytest.raises(ModelError, match=r"spatial\.recurrent, .* are not for the model as it is changed"):
+        find_model("pocket", Overrides(recurrent="lstm"))
+    changed = find_model("pocket", Overrides(recurrent="lstm"), untrained=True)
+    assert changed.untrained == ("spatial.recurrent", "temporal.recurrent", "audio.recurrent")
+    mean = find_model("pocket", Overrides(recurrent="mean"))
+    assert mean.untrained == ()
+    assert set(mean.weights) == {"spatial.cnn", "temporal.cnn", "audio.cnn"}
+
+
+def test_random_weights_are_no_news_where_they_are_not_used(tmp_path: Path) -> None:
+    """Untrained is what is used, not where the architecture came from."""
+    partly = find_model("pocket", Overrides(spatial_weights=weights_file(tmp_path)), untrained=True)
+    assert partly.warning == "untrained weights (spatial.recurrent)"
 
 
 @pytest.mark.parametrize(

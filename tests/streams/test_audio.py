@@ -181,19 +181,19 @@ def small() -> SmallAudioCNN:
 def test_small_cnn_is_small(small: SmallAudioCNN, examples: Tensor) -> None:
     with FlopCounterMode(display=False) as counter:
         features_of(small, examples[:1])
-    assert sum(p.numel() for p in small.parameters()) == 166_530
-    assert 10e6 < counter.get_total_flops() < 15e6
+    assert sum(p.numel() for p in small.parameters()) == 1_081_472
+    assert counter.get_total_flops() < 40e6  # a multiply-add is two
 
 
 @pytest.mark.parametrize("name", ["small", "vggish"])
 def test_each_example_is_seen_alone(request: pytest.FixtureRequest, name: str, examples: Tensor) -> None:
     module: nn.Module = request.getfixturevalue(name)
     features = features_of(module, examples)
-    assert features.shape == (3, 128)
+    assert features.shape == (3, module.feature_size)
     for k in range(3):
         torch.testing.assert_close(features_of(module, examples[k : k + 1])[0], features[k], rtol=1e-4, atol=1e-5)
     assert torch.pdist(features).min() > 1e-5  # noise, tone and silence differ, if little while untrained
-    assert features_of(module, examples[:0]).shape == (0, 128)
+    assert features_of(module, examples[:0]).shape == (0, module.feature_size)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -217,22 +217,22 @@ def test_vggish_in_channels_last_is_the_same(vggish: VGGish, examples: Tensor) -
 
 def test_small_cnn_learns_to_tell_two_tones() -> None:
     torch.manual_seed(0)
-    cnn, head = SmallAudioCNN(), nn.Linear(128, 2)
+    cnn, head = SmallAudioCNN(), nn.Linear(1024, 2)
     random, time = np.random.default_rng(2), np.arange(15_600) / 16_000
-    hertz = np.where(np.arange(64) % 2, random.uniform(600, 1200, 64), random.uniform(1800, 3600, 64))
+    hertz = np.where(np.arange(160) % 2, random.uniform(600, 1200, 160), random.uniform(1800, 3600, 160))
     steps = torch.from_numpy(np.concatenate([log_mel_examples(np.sin(2 * np.pi * f * time)) for f in hertz]))
-    labels = torch.arange(64) % 2
+    labels = torch.arange(160) % 2
     optimiser = torch.optim.Adam([*cnn.parameters(), *head.parameters()], lr=1e-3)
-    for _ in range(10):
+    for _ in range(12):
         optimiser.zero_grad()
-        nn.functional.cross_entropy(head(cnn(steps[:32])), labels[:32]).backward()
+        nn.functional.cross_entropy(head(cnn(steps[:128])), labels[:128]).backward()
         optimiser.step()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in cnn.parameters())
     for norm in [m for m in cnn.modules() if isinstance(m, nn.BatchNorm2d)]:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean: the running ones lag behind so short a training
-    features_of(cnn, steps[:32])
-    right = features_of(head, features_of(cnn.eval(), steps[32:])).argmax(1) == labels[32:]
+    features_of(cnn, steps[:128])
+    right = features_of(head, features_of(cnn.eval(), steps[128:])).argmax(1) == labels[128:]
     assert right.float().mean() > 0.9
 
 

@@ -41,9 +41,9 @@ def plan(
     return StepPlan(PICTURE, GRAY if pairs else None, pairs, False, sampling, window_seconds)
 
 
-def sighting(index: int, seconds: float, keep: bool = True) -> Sighting:
+def sighting(index: int, seconds: float, keep: bool = True, step: bool = True) -> Sighting:
     rgb = np.full((SIDE, SIDE, 3), index % 251, np.uint8)
-    return Sighting(seconds, 0.04, keep, rgb, FlowFrame(np.zeros((SIDE, SIDE), np.uint8)))
+    return Sighting(seconds, 0.04, keep, keep and step, rgb, FlowFrame(np.zeros((SIDE, SIDE), np.uint8)))
 
 
 def build(times: list[float], wanted: StepPlan, eager: bool) -> tuple[list[Steps], CountingEngine]:
@@ -124,6 +124,29 @@ def test_flow_over_frames_passed_over_adds_up() -> None:
     np.testing.assert_allclose(stacks[5, 10, :, 0], (4 * 5 + 1) * centred, atol=0.02)
 
 
+@pytest.mark.parametrize("eager", [True, False])
+def test_frames_that_may_not_be_steps_are_in_the_flow_alone(eager: bool) -> None:
+    engine, made = CountingEngine(), []
+    builder = ChunkBuilder(plan(strategy="every-nth"), engine, eager, Timings())
+    for index in range(33):
+        made += builder.add(sighting(index, index / 25, step=index % 5 == 0))
+    made += builder.finish()
+    for stream in ("spatial", "temporal"):
+        seconds, _ = of(made, stream)
+        np.testing.assert_allclose(seconds, np.arange(0, 33, 5) / 25)
+    assert engine.pairs == 32
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_a_window_whose_frames_may_not_be_steps_has_none(eager: bool) -> None:
+    wanted, made = plan(window_seconds=0.04, strategy="every-nth"), []
+    builder = ChunkBuilder(wanted, CountingEngine(), eager, Timings())
+    for index in range(7):
+        made += builder.add(sighting(index, index / 25, step=index == 5))
+    made += builder.finish()
+    assert of(made, "spatial")[0].tolist() == [0.2]
+
+
 def test_a_gap_in_time_gives_one_frame_ten_seconds_at_most() -> None:
     made, _ = build([0.0, 0.04, 500.0, 500.04], plan(), eager=False)
     ends = np.concatenate([step.end_seconds for step in made if step.stream == "spatial"])
@@ -140,7 +163,10 @@ def test_a_gap_in_time_gives_one_frame_ten_seconds_at_most() -> None:
         (VideoInfo("h264", 320, 240, 25.0, None), plan(), False),
         (VideoInfo("h264", 320, 240, 25.0, 9999), plan(window_seconds=7.2), True),
         (VideoInfo("h264", 320, 240, 120.0, 9999), plan(window_seconds=4.5), True),  # 40 a second are looked at
-        (VideoInfo("h264", 320, 240, 25.0, 10), plan(strategy="every-nth"), False),
+        (VideoInfo("h264", 320, 240, 25.0, 900), plan(strategy="every-nth"), True),  # one frame in 5 may be a step
+        (VideoInfo("h264", 320, 240, 30.0, 9999), plan(strategy="every-nth"), False),
+        (VideoInfo("h264", 320, 240, 30.0, 9999), plan(strategy="per-second"), True),  # 5 a second may
+        (VideoInfo("h264", 320, 240, 30.0, 9999), plan(strategy="per-second", max_steps=179), False),
         (None, plan(), False),
     ],
 )

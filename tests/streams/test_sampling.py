@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tristream.streams.config import SamplingConfig
 from tristream.streams.errors import UsageError
-from tristream.streams.sampling import MOTION_FLOOR_SHARE, STRATEGIES, sample
+from tristream.streams.sampling import MOTION_FLOOR_SHARE, STRATEGIES, may_be_step, sample
 
 FPS = 25.0
 
@@ -47,15 +47,14 @@ def test_steps_are_frames_in_order_each_at_most_once_and_as_many_as_there_may_be
     frames = len(motion)
     config = SamplingConfig(strategy=strategy, max_steps=steps, frame_jump=jump)  # type: ignore[arg-type]
     chosen = sample(config, np.cumsum(gaps)[:frames], motion)
-    available = len(range(0, frames, jump)) if strategy == "every-nth" else frames
     assert chosen.dtype == np.intp
-    assert len(chosen) == min(steps, available) >= 1
+    assert len(chosen) == min(steps, frames) >= 1
     assert np.all(np.diff(chosen) > 0)
     assert chosen[0] >= 0
     assert chosen[-1] < frames
 
 
-@pytest.mark.parametrize("strategy", ["adaptive", "uniform", "segments", "first"])
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 def test_a_short_clip_gives_all_its_frames(strategy: str) -> None:
     np.testing.assert_array_equal(pick(strategy, np.arange(9.0), steps=9), np.arange(9))
 
@@ -171,12 +170,29 @@ def test_the_same_speed_gets_the_same_share_of_time_at_any_frame_rate() -> None:
 # every-nth, segments and first
 
 
-def test_every_nth_jumps_even_where_all_frames_would_fit() -> None:
-    assert pick("every-nth", np.zeros(18), steps=180, jump=4).tolist() == [0, 4, 8, 12, 16]
+def able(config: SamplingConfig, fps: float, frames: int = 61) -> list[int]:
+    """The frames that may be steps."""
+    chosen, last = [], -np.inf
+    for number in range(frames):
+        if may_be_step(config, number, number / fps - last):
+            chosen.append(number)
+            last = number / fps
+    return chosen
 
 
-def test_every_nth_is_thinned_evenly_where_it_is_too_many() -> None:
-    assert pick("every-nth", np.zeros(60), steps=5, jump=4).tolist() == [4, 16, 28, 40, 52]
+def test_which_frames_may_be_steps() -> None:
+    assert able(SamplingConfig("every-nth", frame_jump=4), FPS, 18) == [0, 4, 8, 12, 16]
+    assert able(SamplingConfig("adaptive", frame_jump=4), FPS) == list(range(61))
+
+
+@pytest.mark.parametrize(("fps", "jump"), [(25.0, 5), (30.0, 6), (29.97, 6), (10.0, 2), (5.0, 1), (3.0, 1), (12.0, 3)])
+def test_per_second_looks_as_often_whatever_the_frame_rate(fps: float, jump: int) -> None:
+    assert able(SamplingConfig("per-second", per_second=5), fps) == list(range(0, 61, jump))
+
+
+@pytest.mark.parametrize("strategy", ["every-nth", "per-second"])
+def test_too_many_are_thinned_evenly(strategy: str) -> None:
+    assert pick(strategy, np.zeros(15), steps=5).tolist() == [1, 4, 7, 10, 13]
 
 
 def test_segments_give_their_middle_frames() -> None:
@@ -206,6 +222,7 @@ def test_first_is_how_the_clip_begins_whatever_moves_later() -> None:
     [
         (SamplingConfig(max_steps=0), "max_steps must be at least 1, got 0"),
         (SamplingConfig("every-nth", frame_jump=0), "frame_jump must be at least 1, got 0"),
+        (SamplingConfig("per-second", per_second=0.0), "per_second must be over 0, got 0.0"),
         (SamplingConfig("random"), "every-nth, segments, first, got 'random'"),  # type: ignore[arg-type]
     ],
 )

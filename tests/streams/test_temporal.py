@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tristream.streams.config import FlowConfig, TemporalConfig
 from tristream.streams.errors import UsageError
-from tristream.streams.temporal import SMALLEST_SIDE_PIXELS, MotionCNN, SmallMotionCNN, build_motion_cnn
+from tristream.streams.temporal import SMALLEST_SIDE_PIXELS, MotionCNN, SmallMotionCNN, build_motion_cnn, motion_picture
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -108,8 +108,8 @@ def test_the_small_cnn_is_within_its_budget() -> None:
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():
         small_cnn()(torch.zeros(1, 20, 120, 160))
-    assert parameters(small_cnn()) == 195_544
-    assert counter.get_total_flops() < 60e6  # a multiply-add is two
+    assert parameters(small_cnn()) == 1_081_472
+    assert counter.get_total_flops() < 130e6  # a multiply-add is two
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 47), (80, 112), (120, 160)])
@@ -117,9 +117,38 @@ def test_the_small_cnn_takes_any_picture(height: int, width: int) -> None:
     stacks = torch.randn(2, 20, height, width, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         features = small_cnn()(stacks)
-    assert features.shape == (2, 256)
+    assert features.shape == (2, 1043)
     assert torch.isfinite(features).all()
-    assert not torch.allclose(features[0], features[1], rtol=0.01)
+    assert not torch.equal(features[0], features[1])
+
+
+def moving_square(left: int, pixels: float) -> torch.Tensor:
+    """A stack in which a square moves to the right."""
+    stack = torch.zeros(1, 20, 120, 160)
+    stack[:, ::2, 40:80, left : left + 40] = pixels
+    return stack
+
+
+def test_the_picture_of_motion_is_the_shape_of_what_moves() -> None:
+    picture = motion_picture(moving_square(60, 3.0))
+    assert picture.shape == (1, 1, 120, 160)
+    assert picture[0, 0, 40:80, 60:100].min() > 0.85
+    around = picture.clone()
+    around[0, 0, 40:80, 60:100] = -1
+    assert around.max() == -1
+    torch.testing.assert_close(motion_picture(moving_square(60, 12.0)), picture, atol=0.1, rtol=0)
+    assert motion_picture(torch.zeros(2, 20, 120, 160)).max() == -1
+    assert motion_picture(moving_square(60, 1e-4)).max() < -0.8  # noise is not blown up
+
+
+def test_the_small_cnn_tells_how_fast_and_where_to() -> None:
+    cnn = small_cnn()
+    with torch.inference_mode():
+        slow, fast, back = (cnn(moving_square(60, pixels))[0] for pixels in (2.0, 6.0, -2.0))
+    speeds = slice(1024, 1043)
+    assert float(fast[speeds][8]) == pytest.approx(3 * float(slow[speeds][8]), rel=1e-3)  # the mean length
+    assert slow[speeds][0] > 0 == back[speeds][0]  # to the right
+    torch.testing.assert_close(slow[:1024], back[:1024])  # its shape is the same
 
 
 # Both

@@ -28,7 +28,7 @@ from tristream.tools.shell import run_command
 
 COMMAND = [sys.executable, "-m", "tristream.tools.classify_video"]
 CLASSES = ("calm", "wild")
-DIMS: dict[StreamName, int] = {"spatial": 64, "audio": 128}
+DIMS: dict[StreamName, int] = {"spatial": 64, "audio": 1024}
 STREAMS = tuple(DIMS)
 TINY = {"height": 48, "width": 64}
 MEAN = RecurrentConfig("mean")

@@ -100,7 +100,7 @@ def test_some_failed_is_exit_code_2_and_the_summary_adds_up(mixed: tuple[Ran, Pa
     assert f"9 videos: 5 embedded, 1 copied (same content), 3 failed -> {table}" in ran.err
     assert "5 clips in " in ran.err
     assert "Traceback" not in ran.err
-    assert ran.err.count("pocket has untrained weights") == 1
+    assert "untrained" not in ran.err
 
 
 def test_every_file_has_its_video_row_and_clip_rows_where_it_could_be_read(mixed: tuple[Ran, Path]) -> None:
@@ -140,8 +140,7 @@ def test_errors_and_warnings_say_what_is_wrong(mixed: tuple[Ran, Path]) -> None:
     assert "x.mp4 cannot be opened as a video or sound file" in videos["x.mp4"]["error"]
     assert "missing.mp4" in videos["missing.mp4"]["error"]
     assert videos["cut.avi"]["duration_seconds"] < 0.9
-    assert videos["cut.avi"]["warning"].startswith("untrained")
-    assert "truncated" in videos["cut.avi"]["warning"]
+    assert videos["cut.avi"]["warning"].startswith("truncated")
     for name in ("empty.mp4", "x.mp4", "missing.mp4"):
         assert ran.err.count(f"failed: {videos[name]['error']}") == 1
     assert "embedded with a warning in the rows" in ran.err
@@ -408,8 +407,8 @@ def test_inputs_that_are_not_there_get_one_line(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--backbone", "nonesuch"], "no backbone 'nonesuch'"),
-        (["--spatial-weights", "backbone.pth"], "backbone.pth is neither .safetensors nor .npz"),
+        (["--backbone", "nonesuch", "--recurrent", "mean"], "no backbone 'nonesuch'"),
+        (["--spatial-weights", "backbone.pth", "--recurrent", "mean"], "backbone.pth is neither .safetensors nor .npz"),
         (
             ["--model", "tkachenko2018", "--streams", "spatial", "--recurrent", "mean"],
             "--spatial-weights FILE or --untrained",

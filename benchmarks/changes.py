@@ -1,0 +1,165 @@
+"""Does a clip that was changed find itself among all clips?
+
+    python benchmarks/changes.py [DATASET] [--model pocket] [--work DIR] [--json FILE]
+
+The test clips of DATASET, each encoded anew (H.264 and AAC at a low rate), scaled to 3/5 of each side, made brighter by
+a third, cut by a tenth of each side, or begun one second later. Each searches all clips of DATASET, train and test, as
+they are: how often the nearest is the clip itself, by every set of streams. What is begun later is asked of the clips
+that are two seconds long at least.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from clips import SHARED
+from copies import SAMPLE_RATE_HZ, Span, has_sound, waveform
+from numpy.typing import NDArray
+from retrieval import embed, sets_of
+
+from tristream.fusion.folder import write_atomically
+from tristream.fusion.parts import read_rows
+from tristream.fusion.source import ModelSource, find_model
+from tristream.search.index import VideoIndex
+from tristream.search.query import Query
+from tristream.search.update import update_index
+from tristream.training.datasets import read_dataset
+from tristream.training.splits import train_and_test
+
+LEAST_SHARE = 0.98
+SHIFT_SECONDS, LEAST_SECONDS = 1.0, 2.0
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is done to a clip."""
+
+    picture: Callable[[Picture], Picture] = lambda picture: picture
+    size_share: float = 1.0
+    crf: int = 20
+    sound_rate: int = 96_000
+    begin_seconds: float = 0.0
+
+
+def brighter(picture: Picture) -> Picture:
+    """A third more light."""
+    return np.minimum(picture.astype(np.uint16) * 4 // 3, 255).astype(np.uint8)
+
+
+def cut(picture: Picture) -> Picture:
+    """Nine tenths of each side, off the middle."""
+    height, width = picture.shape[:2]
+    top, left = height // 30, width // 15
+    return np.ascontiguousarray(picture[top : top + height * 9 // 10, left : left + width * 9 // 10])
+
+
+CHANGES = {
+    "encoded anew": Change(crf=32, sound_rate=32_000),
+    "scaled to 3/5": Change(size_share=0.6),
+    "brighter by 1/3": Change(brighter),
+    "cut by 1/10": Change(cut),
+    "begun 1 s later": Change(begin_seconds=SHIFT_SECONDS),
+}
+
+
+def write_changed(path: Path, target: Path, change: Change) -> None:
+    """Write a changed clip, at its own frame rate."""
+    with av.open(str(path)) as source, av.open(str(target), "w") as container:
+        stream = source.streams.video[0]
+        rate = Fraction(stream.average_rate)
+        video = container.add_stream("libx264", rate=rate, options={"crf": str(change.crf), "preset": "veryfast"})
+        video.pix_fmt = "yuv420p"
+        sound = has_sound(path)
+        audio = None
+        if sound:
+            audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono", bit_rate=change.sound_rate)
+        skipped, written = round(change.begin_seconds * rate), 0
+        for number, frame in enumerate(source.decode(stream)):
+            if number < skipped:
+                continue
+            picture = change.picture(frame.to_ndarray(format="rgb24"))
+            if not written:
+                sides = (round(side * change.size_share) // 2 * 2 for side in picture.shape[1::-1])
+                video.width, video.height = sides
+            changed = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(video.width, video.height, "yuv420p")
+            changed.pts, changed.time_base = written, 1 / rate
+            container.mux(video.encode(changed))
+            written += 1
+        container.mux(video.encode())
+        if audio is not None:
+            samples = waveform(Span(path, change.begin_seconds), written / rate)
+            for first in range(0, len(samples), 1024):
+                block = av.AudioFrame.from_ndarray(samples[None, first : first + 1024], format="fltp", layout="mono")
+                block.sample_rate, block.pts, block.time_base = SAMPLE_RATE_HZ, first, Fraction(1, SAMPLE_RATE_HZ)
+                container.mux(audio.encode(block))
+            container.mux(audio.encode())
+
+
+def seconds_of(path: Path) -> float:
+    """How long a clip's picture is."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return float(stream.frames / stream.average_rate)
+
+
+def measure(source: ModelSource, every: Sequence[Path], queries: Sequence[Path], work: Path) -> dict[str, object]:
+    """For each change and set of streams: how many found themselves, of how many."""
+    embed(every, source, work / "table")
+    update_index(work / "table", work / "index")
+    index = VideoIndex(work / "index")
+    figures: dict[str, object] = {}
+    for number, (name, change) in enumerate(CHANGES.items()):
+        folder = work / str(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        asked = {path: folder / f"{path.stem}.mp4" for path in queries}
+        if change.begin_seconds:
+            asked = {path: target for path, target in asked.items() if seconds_of(path) >= LEAST_SECONDS}
+        for path, target in asked.items():
+            if not target.exists():
+                write_changed(path, target, change)
+        embed(list(asked.values()), source, work / f"table-{number}")
+        rows = {Path(row["path"]).stem: row for row in read_rows(work / f"table-{number}") if row["level"] == "video"}
+        found: dict[str, list[int]] = {}
+        for path in asked:
+            query = Query.of_vector(rows[path.stem]["embedding"], index.dims, index.model_id)
+            for streams in sets_of(source.config.streams):
+                if query.vectors.keys() & set(streams):
+                    best = index.search(query, 1, level="video", weights=dict.fromkeys(streams, 1.0))[0]
+                    hits = found.setdefault("+".join(streams), [0, 0])
+                    hits[0] += best.path == str(path)
+                    hits[1] += 1
+        figures[name] = found
+    return figures
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path, nargs="?", default=SHARED / "data" / "ucf101-6c")
+    parser.add_argument("--model", default="pocket")
+    parser.add_argument("--work", type=Path, help="keep what is made there, and go on from what is there")
+    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    arguments = parser.parse_args()
+    train, test = train_and_test(read_dataset(arguments.dataset))
+    every, queries = ([one.path.resolve() for one in part] for part in ((*train, *test), test))
+    with tempfile.TemporaryDirectory() as temporary:
+        figures = measure(find_model(arguments.model), every, queries, arguments.work or Path(temporary))
+    names = list(next(iter(figures.values())))  # type: ignore[call-overload]
+    print(f"clips that find themselves first, of {len(queries)}, among {len(every)}\n")
+    print(f"| change | {' | '.join(names)} |\n| --- |{' ---: |' * len(names)}")
+    for change, found in figures.items():
+        shares = (f"{found[name][0] / found[name][1]:.3f}" for name in names)  # type: ignore[index]
+        print(f"| {change} | {' | '.join(shares)} |")
+    if arguments.json is not None:
+        write_atomically(arguments.json, (json.dumps(figures, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The formulas that the small model's encoders are taught by, and that encoders come to follow them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tristream.streams.config import RecurrentConfig
+from tristream.streams.recurrent import RecurrentEncoder
+from tristream.training.checkpoint import Checkpoint
+from tristream.training.distilling import cosine_rates
+from tristream.training.loop import fit
+from tristream.training.pocket_encoders import (
+    HALF,
+    Formula,
+    FormulaTask,
+    StreamClips,
+    centre_of,
+    other_formula,
+    picture_formula,
+    take_scale,
+)
+from tristream.training.recipes import FitConfig, OptimiserConfig
+
+FEATURES = 24
+
+
+def clips(count: int, seed: int = 0, features: int = FEATURES) -> StreamClips:
+    """Clips that differ from each other more than their steps do."""
+    generator = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        scene = generator.standard_normal(features) + 2
+        steps = (scene + 0.3 * generator.standard_normal((generator.integers(3, 12), features))).astype(np.float32)
+        made.append((steps, steps + np.float32(0.01)))
+    return StreamClips(tuple(made), generator.standard_normal((50, features)).astype(np.float32) + 2)
+
+
+def cosines(vectors: np.ndarray) -> np.ndarray:
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(unit @ unit.T)
+
+
+def test_the_pictures_formula_keeps_their_cosines() -> None:
+    pictures = clips(40)
+    formula = picture_formula(pictures, seed=0)
+    means = pictures.means()
+    vectors = formula(means)
+    assert vectors.shape == (40, 2 * HALF)
+    np.testing.assert_allclose(cosines(vectors), cosines(means - means.mean(axis=0)), atol=1e-4)
+    assert np.mean(np.sum(vectors**2, axis=1)) == pytest.approx(1, rel=1e-4)
+
+
+def test_what_can_be_told_of_the_picture_agrees_with_it() -> None:
+    pictures = clips(60)
+    shown = picture_formula(pictures, seed=0)(pictures.means())[:, :HALF]
+    turn = np.linalg.qr(np.random.default_rng(5).standard_normal((FEATURES, FEATURES)))[0].astype(np.float32)
+    sounds = StreamClips(
+        tuple((steps @ turn, other @ turn) for steps, other in pictures.clips), pictures.singles @ turn
+    )
+    told = np.arange(0, 60, 2)  # every second has a picture beside it
+    formula = other_formula(sounds, shown[told], told, [(slice(0, FEATURES), 1.0)], seed=2)
+    halves = formula(sounds.means())[1::2, :HALF]
+    agreement = cosines(np.concatenate([halves, shown[1::2]]))[:30, 30:]
+    assert agreement.diagonal().mean() > agreement.mean() + 0.5
+
+
+def test_encoders_follow_the_formula_at_any_length_and_for_changed_copies(tmp_path: Path) -> None:
+    known = clips(60)
+    formula = picture_formula(known, seed=0)
+    torch.manual_seed(0)
+    encoder = RecurrentEncoder(FEATURES, RecurrentConfig(hidden=HALF, dropout=0.0, centred=True))
+    take_scale(encoder, known)
+    rates = cosine_rates(3e-3, 8)
+    task = FormulaTask(encoder, known, formula, 32, 15)
+    config = FitConfig(OptimiserConfig("adam", 3e-3), epochs=8)
+    history = fit(task, config, stage="e", seed=0, checkpoint=Checkpoint(tmp_path / "c.safetensors"), rates=rates)
+    assert history.epochs[-1].train_loss < 0.1 < history.epochs[0].train_loss
+
+
+def test_scale_is_worked_into_the_weights() -> None:
+    known = clips(30)
+    config = RecurrentConfig(hidden=8, layers=1, dropout=0.0)
+    torch.manual_seed(0)
+    plain = RecurrentEncoder(FEATURES, config)
+    scaled = RecurrentEncoder(FEATURES, config)
+    scaled.load_state_dict(plain.state_dict())
+    take_scale(scaled, known)
+    rows = np.concatenate([clip[0] for clip in known.clips])
+    steps = torch.from_numpy(known.clips[0][0])[None]
+    normal = (steps - torch.from_numpy(rows.mean(axis=0))) / torch.from_numpy(rows.std(axis=0))
+    lengths = torch.tensor([steps.shape[1]])
+    with torch.inference_mode():
+        torch.testing.assert_close(scaled(steps, lengths), plain(normal, lengths), atol=1e-4, rtol=1e-4)
+
+
+def test_the_centre_is_the_mean_of_the_vectors() -> None:
+    known = clips(10)
+    encoder = RecurrentEncoder(FEATURES, RecurrentConfig(hidden=4, layers=1, dropout=0.0)).eval()
+    with torch.inference_mode():
+        vectors = [encoder(torch.from_numpy(clip[0])[None], torch.tensor([len(clip[0])])) for clip in known.clips]
+    torch.testing.assert_close(centre_of(encoder, known), torch.cat(vectors).mean(dim=0))
+
+
+def test_a_formula_is_linear() -> None:
+    formula = Formula(np.ones(3, np.float32), np.eye(3, 256, dtype=np.float32))
+    assert formula(np.array([[1, 2, 3]], np.float32))[0, :4].tolist() == [0, 1, 2, 0]

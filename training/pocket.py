@@ -1,0 +1,404 @@
+"""Trains the small model that ships: `python -m tristream.training.pocket WORK -o MODEL`.
+
+real clips (train parts only), made pictures and sounds, ImageNet's MobileNetV1 and AudioSet's YAMNet -> a model folder
+
+Stages, each of which leaves a file in WORK that a later run goes on from:
+1. pictures: MobileNetV1 made thinner, then taught to see at 160 pixels what the whole one sees at 224;
+2. sounds: YAMNet likewise, from VGGish's log-mel;
+3. motion: MobileNetV1 made thinner on pictures of motion, by formula alone;
+4. steps: the features of all training clips, as embedding them gives them, and of changed copies;
+5. encoders: each stream's recurrent network, after the formula that `pocket_encoders` tells of.
+
+No label of any clip is looked at. It takes about an hour and a half on two cores, most of it stage 1, and 4 GB of disk.
+"""
+
+import argparse
+import copy
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from tristream.fusion.config import POCKET
+from tristream.fusion.folder import sha256_of, write_atomically
+from tristream.fusion.model import Model, open_model
+from tristream.fusion.plan import flow_engine, open_media, step_plan
+from tristream.fusion.save import Training, save_model
+from tristream.fusion.source import SHIPPED, ModelSource, Weights, parts_of
+from tristream.fusion.windows import Windows
+from tristream.streams.config import SamplingConfig, StreamName
+from tristream.streams.flow_histogram import FlowHistogram
+from tristream.streams.media import AudioBlock, MediaReader, probe
+from tristream.streams.mobilenet import SquareRoot
+from tristream.streams.picture import PictureFormat
+from tristream.streams.pipeline import read_steps
+from tristream.streams.placement import place
+from tristream.streams.recurrent import RecurrentEncoder
+from tristream.streams.steps import StepPlan, Timings
+from tristream.streams.temporal import motion_picture
+from tristream.streams.yamnet import YAMNet
+from tristream.training import pocket_pictures, pocket_sounds
+from tristream.training.checkpoint import Checkpoint
+from tristream.training.datasets import read_dataset
+from tristream.training.distilling import Distillation, cosine_rates, make_pool
+from tristream.training.loop import Progress, fit, seed_of
+from tristream.training.pocket_encoders import (
+    HALF,
+    FormulaTask,
+    StreamClips,
+    centre_of,
+    other_formula,
+    picture_formula,
+    take_scale,
+)
+from tristream.training.recipes import FitConfig, OptimiserConfig
+from tristream.training.slimming import folded_convolutions, slimmed, with_inputs
+from tristream.training.splits import train_and_test
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+SEED = 0
+CALIBRATION = 384  # inputs that a thin network is fitted on
+PICTURE_PARTS, PICTURE_PART = 24, 1024
+SOUND_PARTS, SOUND_PART = 24, 2048
+PICTURE_EPOCHS, SOUND_EPOCHS, ENCODER_EPOCHS = 22, 30, 24
+PICTURE_BATCHES, SOUND_BATCHES, ENCODER_BATCHES = 128, 64, 50  # of an epoch
+# Of the motion CNN's features, and how much each counts: what shape moves, and how fast where to.
+FLOW_BLOCKS = [(slice(0, 1024), 0.8), (slice(1024, 1024 + FlowHistogram.feature_size), 0.2)]
+ESC10_TRAIN_FOLDS = ("1-", "2-")  # fold 3 is what it is measured on
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is learned from."""
+
+    clips: tuple[Path, ...]  # UCF101's six classes, the train part
+    sounds: tuple[Path, ...]  # ESC-10, folds 1 and 2
+    mobilenet: Path
+    yamnet: Path
+
+    @classmethod
+    def below(cls, data: Path, weights: Path) -> "Sources":
+        """Those of folders laid out as the benchmarks' are."""
+        train, _ = train_and_test(read_dataset(data / "ucf101-6c"))
+        sounds = [path for path in data.glob("esc10/*/*.ogg") if path.name.startswith(ESC10_TRAIN_FOLDS)]
+        return cls(
+            tuple(sorted(one.path for one in train)),
+            tuple(sorted(sounds)),
+            weights / "mobilenetv1_100.safetensors",
+            weights / "yamnet.safetensors",
+        )
+
+
+class Workshop:
+    """The stages; each gives what it made, from its file in `work` where that is there."""
+
+    def __init__(self, sources: Sources, work: Path) -> None:
+        self.sources, self.work = sources, work
+        work.mkdir(parents=True, exist_ok=True)
+
+    def spatial_cnn(self) -> Path:
+        """Stage 1."""
+        return self._kept("spatial-cnn", self._make_spatial_cnn)
+
+    def audio_cnn(self) -> Path:
+        """Stage 2."""
+        return self._kept("audio-cnn", self._make_audio_cnn)
+
+    def temporal_cnn(self) -> Path:
+        """Stage 3."""
+        return self._kept("temporal-cnn", self._make_temporal_cnn)
+
+    def encoder(self, stream: StreamName) -> Path:
+        """Stage 5."""
+        return self._kept(f"{stream}-encoder", lambda: self._make_encoder(stream))
+
+    def _kept(self, name: str, make: Callable[[], dict[str, Tensor]]) -> Path:
+        path = self.work / f"{name}.safetensors"
+        if not path.is_file():
+            _tell(f"{name} ...")
+            tensors = {key: tensor.contiguous() for key, tensor in make().items()}
+            write_atomically(path, save(tensors))
+        return path
+
+    @cached_property
+    def _mobilenet(self) -> nn.Module:
+        network = timm.create_model("mobilenetv1_100", pretrained=False, num_classes=0, pad_type="same").eval()
+        network.load_state_dict(load_file(self.sources.mobilenet), strict=False)
+        return network
+
+    def _make_spatial_cnn(self) -> dict[str, Tensor]:
+        folded = folded_convolutions(self._mobilenet)
+        teacher = place(_Whole(copy.deepcopy(self._mobilenet)), "cpu")
+        frames = self._frames()
+
+        def part(number: int) -> tuple[NDArray[np.uint8], NDArray[np.floating]]:
+            _tell(f"  pictures {number + 1} of {PICTURE_PARTS}")
+            return pocket_pictures.pool_part(frames, teacher, PICTURE_PART, 1000 + number)
+
+        pool = make_pool(self.work / "pictures", PICTURE_PARTS, part)
+        first = np.concatenate([pool.inputs[number][: CALIBRATION // 6] for number in range(6)])
+        seen = pocket_pictures.as_network_sees(torch.from_numpy(first))
+        thin = slimmed(folded, seen, width=0.75, features=1024)
+        thin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+        def prepare(inputs: Tensor) -> Tensor:
+            return pocket_pictures.as_network_sees(inputs).contiguous(memory_format=torch.channels_last)
+
+        task = Distillation(thin.means, pool, prepare, batch_size=64, batches=PICTURE_BATCHES, bfloat16=True)
+        self._fit(task, "spatial", 6e-4, PICTURE_EPOCHS)
+        return dict(thin.state_dict())
+
+    def _frames(self) -> NDArray[np.uint8]:
+        """One frame in five of the training clips, (N, 240, 320, 3)."""
+        path = self.work / "frames.npy"
+        if not path.is_file():
+            frames = [frame for clip in self.sources.clips for frame in _every_fifth(clip)]
+            np.save(self.work / "frames-.npy", np.stack(frames))
+            (self.work / "frames-.npy").replace(path)
+        return np.asarray(np.load(path, mmap_mode="r"))
+
+    def _make_audio_cnn(self) -> dict[str, Tensor]:
+        yamnet = YAMNet().eval().requires_grad_(False)
+        yamnet.load_state_dict(load_file(self.sources.yamnet), strict=False)
+        folded = folded_convolutions(yamnet)
+        sounds = [
+            pocket_sounds.magnitudes(sound)
+            for path in (*self.sources.sounds, *self.sources.clips)
+            if (sound := _sound(path)) is not None
+        ]
+
+        def part(number: int) -> tuple[NDArray[np.float16], NDArray[np.floating]]:
+            return pocket_sounds.pool_part(sounds, yamnet, SOUND_PART, 5000 + number)
+
+        pool = make_pool(self.work / "sounds", SOUND_PARTS, part)
+        first = np.concatenate([pool.inputs[number][: CALIBRATION // 6] for number in range(6)])
+        thin = slimmed(folded, torch.from_numpy(first).float()[:, None], 0.5, 1024, nn.ReLU)
+        task = Distillation(
+            thin.means,
+            pool,
+            lambda inputs: inputs.float()[:, None],
+            batch_size=128,
+            batches=SOUND_BATCHES,
+            bfloat16=False,
+        )
+        self._fit(task, "audio", 1e-3, SOUND_EPOCHS)
+        return {f"layers.{name}": tensor for name, tensor in thin.state_dict().items()}
+
+    def _make_temporal_cnn(self) -> dict[str, Tensor]:
+        folded = with_inputs(folded_convolutions(self._mobilenet), 1)
+        stacks = [stack for clip in self.sources.clips for stack in _stacks(clip)]
+        pictures = motion_picture(torch.from_numpy(np.stack(stacks)))
+        thin = slimmed(folded, pictures, width=0.5, features=1024)
+        return {f"shapes.{name}": tensor for name, tensor in thin.state_dict().items()}
+
+    def _fit(self, task: Distillation | FormulaTask, stage: str, rate: float, epochs: int) -> None:
+        began = time.monotonic()
+
+        def tell(progress: Progress) -> None:
+            last = progress.epochs[-1]
+            seconds = time.monotonic() - began
+            _tell(f"  {stage} {len(progress.epochs)}/{epochs}: loss {last.train_loss:.4f}, {seconds:.0f} s")
+
+        checkpoint = Checkpoint(self.work / f"{stage}-checkpoint.safetensors")
+        config = FitConfig(OptimiserConfig("adam", rate), epochs=epochs)
+        rates = cosine_rates(rate, epochs)
+        fit(task, config, stage=stage, seed=SEED, checkpoint=checkpoint, rates=rates, on_epoch=tell)
+
+    @cached_property
+    def _steps(self) -> dict[str, dict[str, NDArray[np.float32]]]:
+        """Stage 4: the step features (T, F) of each file, by its name, then by stream and version."""
+        model = open_model(self._source(encoders=False))
+        found: dict[str, dict[str, NDArray[np.float32]]] = {}
+        folder = self.work / "steps"
+        folder.mkdir(exist_ok=True)
+        for path in (*self.sources.clips, *self.sources.sounds):
+            file = folder / f"{path.stem}.safetensors"
+            if not file.is_file():
+                tensors = {name: torch.from_numpy(value) for name, value in _step_features(model, path).items()}
+                write_atomically(file, save(tensors))
+            found[path.stem] = {name: tensor.numpy() for name, tensor in load_file(file).items()}
+        return found
+
+    def _source(self, *, encoders: bool) -> ModelSource:
+        """The model, with encoders or, before there are any, with random ones."""
+        weights = {}
+        for part in parts_of(POCKET):
+            stream, _, piece = part.partition(".")
+            if piece == "cnn":
+                path = {"spatial": self.spatial_cnn, "temporal": self.temporal_cnn, "audio": self.audio_cnn}[stream]()
+            elif encoders:
+                path = self.encoder(stream)  # type: ignore[arg-type]
+            else:
+                weights[part] = Weights()
+                continue
+            weights[part] = Weights(path, sha256_of(path))
+        return ModelSource("pocket", POCKET, weights)
+
+    def clips(self, stream: StreamName, singles: NDArray[np.float32] | None = None) -> tuple[StreamClips, list[str]]:
+        """The training clips that have a stream, and their names."""
+        names = [name for name, steps in self._steps.items() if f"{stream}.0" in steps]
+        versions = [
+            tuple(self._steps[name][key] for key in sorted(self._steps[name]) if key.startswith(f"{stream}."))
+            for name in names
+        ]
+        size = versions[0][0].shape[1]
+        return StreamClips(tuple(versions), np.zeros((0, size), np.float32) if singles is None else singles), names
+
+    @cached_property
+    def _pictures(self) -> tuple[StreamClips, list[str]]:
+        """The pictures' clips, with features of the pool's made and mixed pictures besides."""
+        features = [np.load(path) for path in sorted((self.work / "pictures").glob("features-*.npy"))]
+        singles = np.concatenate(features)[::4].astype(np.float32)  # as the teacher has them, of which 1 in 4 will do
+        return self.clips("spatial", SquareRoot()(torch.from_numpy(singles)).numpy())
+
+    def _make_encoder(self, stream: StreamName) -> dict[str, Tensor]:
+        pictures, names = self._pictures
+        formula = picture_formula(pictures, SEED)
+        clips = pictures
+        if stream != "spatial":
+            clips, own_names = self.clips(stream)
+            place_of = {name: place for place, name in enumerate(names)}
+            pairs = np.array([index for index, name in enumerate(own_names) if name in place_of])
+            of_pairs = [place_of[own_names[index]] for index in pairs]
+            shown = formula(pictures.means())[of_pairs, :HALF]
+            size = clips.clips[0][0].shape[1]
+            blocks = FLOW_BLOCKS if stream == "temporal" else [(slice(0, size), 1.0)]
+            formula = other_formula(clips, shown, pairs, blocks, SEED + 2)
+        torch.manual_seed(seed_of(SEED, stream) % 2**63)
+        config = getattr(POCKET, stream).recurrent
+        encoder = RecurrentEncoder(clips.clips[0][0].shape[1], config)
+        encoder.centre = None  # the formula's vectors have mean 0 already; what is left of one is taken away at last
+        take_scale(encoder, clips)
+        self._fit(FormulaTask(encoder, clips, formula, 64, ENCODER_BATCHES), f"{stream}-encoder", 3e-3, ENCODER_EPOCHS)
+        encoder.centre = centre_of(encoder.eval(), clips)
+        return dict(encoder.state_dict())
+
+    def write(self, folder: Path) -> None:
+        """The model folder, weights in float16."""
+        source = self._source(encoders=True)
+        card = (SHIPPED / "pocket" / "README.md").read_text(encoding="utf-8")
+        trained_on = "UCF101 (6 classes, train part) and ESC-10 (folds 1 and 2), no labels; made pictures and sounds"
+        save_model(source, folder, name="pocket", card=card, training=Training(trained_on=trained_on), float16=True)
+
+
+class _Whole(nn.Module):
+    """MobileNetV1 on frames (B, H, W, 3) uint8, ready to be placed."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Features (B, 1024) float32."""
+        pictures = pocket_pictures.as_network_sees(frames).to(next(self.backbone.parameters()).dtype)
+        features: Tensor = self.backbone(pictures.contiguous(memory_format=torch.channels_last))
+        return features.float()
+
+
+def _every_fifth(clip: Path) -> list[NDArray[np.uint8]]:
+    plan = StepPlan(
+        spatial=PictureFormat(240, 320, "rgb24", None, "bilinear"),
+        flow=None,
+        stack_pairs=None,
+        audio=False,
+        sampling=SamplingConfig("every-nth", max_steps=10**9, frame_jump=5),
+        window_seconds=Windows().window_seconds,
+    )
+    with MediaReader(clip, audio=False) as reader:
+        pieces = [steps.take(slice(None)) for steps in read_steps(reader, plan, None, Timings())]
+    return list(np.concatenate(pieces))
+
+
+def _stacks(clip: Path, count: int = 4) -> list[NDArray[np.float16]]:
+    """A few flow stacks (2L, H, W) of a clip, evenly in time."""
+    config = POCKET.with_streams(("temporal",))
+    plan = step_plan(config, None, Windows())
+    engine = flow_engine(ModelSource("pocket", config, {}), plan, "cpu")
+    with MediaReader(clip, audio=False) as reader:
+        pieces = [steps.take(slice(None)) for steps in read_steps(reader, plan, engine, Timings())]
+    stacks = np.concatenate(pieces)
+    return list(stacks[np.linspace(0, len(stacks) - 1, count).astype(int)])
+
+
+def _sound(path: Path) -> NDArray[np.float32] | None:
+    if probe(path).audio is None:
+        return None
+    with MediaReader(path, video=False) as reader:
+        return np.concatenate([block.samples for block in reader if isinstance(block, AudioBlock)])
+
+
+def _step_features(model: Model, path: Path) -> dict[str, NDArray[np.float32]]:
+    """The features (T, F) of a file's steps, under the names `stream.0`, and of changed copies as `stream.1` and on."""
+    plan = step_plan(model.config, model.picture, Windows())
+    engine = flow_engine(model.source, plan, "cpu")
+    generator = np.random.default_rng(seed_of(SEED, path.stem))
+    pieces: dict[str, list[NDArray[np.float32]]] = {}
+    crops = _Changes(generator)
+    with open_media(str(path), plan, engine, 0) as reader:
+        for steps in read_steps(reader, plan, engine, Timings()):
+            inputs = steps.take(slice(None))
+            for version, changed in enumerate(crops.versions(steps.stream, inputs)):
+                features = model.streams[steps.stream].features(changed).numpy()
+                pieces.setdefault(f"{steps.stream}.{version}", []).append(features)
+    return {name: np.concatenate(parts) for name, parts in pieces.items()}
+
+
+class _Changes:
+    """Changed copies of a clip's steps, all of a clip in the same way."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self._left, self._top = generator.uniform(0, 0.1, 2)
+        self._light = float(generator.choice([0.75, 1.3]))
+        self._gain = float(np.log(generator.choice([0.5, 2.0])))
+
+    def versions(self, stream: StreamName, inputs: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """The inputs as they are, then changed."""
+        yield inputs
+        if stream == "spatial":
+            yield np.stack([self._cut(frame) for frame in inputs])
+            mirrored = np.clip(inputs[:, :, ::-1].astype(np.float32) * self._light, 0, 255)
+            yield mirrored.astype(np.uint8)
+        elif stream == "temporal":
+            planes = inputs.astype(np.float32).transpose(0, 2, 3, 1)
+            cut = [np.stack([self._cut(plane) for plane in np.moveaxis(each, -1, 0)]) for each in planes]
+            yield (np.stack(cut) / 0.9).astype(np.float16)
+        else:
+            yield inputs + np.float32(self._gain)
+
+    def _cut(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """Nine tenths of each side, scaled to the size it had."""
+        height, width = picture.shape[:2]
+        top, left = int(self._top * height), int(self._left * width)
+        piece = picture[top : top + round(0.9 * height), left : left + round(0.9 * width)]
+        return np.asarray(cv2.resize(np.ascontiguousarray(piece), (width, height)), picture.dtype)
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Train, or go on training, and write the model folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path, help="a folder for what the stages leave")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the model folder, which is not there yet")
+    parser.add_argument("--data", type=Path, default=SHARED / "data")
+    parser.add_argument("--weights", type=Path, default=SHARED / "weights")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    Workshop(Sources.below(arguments.data, arguments.weights), arguments.work).write(arguments.output)
+
+
+if __name__ == "__main__":
+    main()
