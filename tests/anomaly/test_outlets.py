@@ -250,7 +250,8 @@ class Broker:
                 line, _ = self._socket.accept()
             except OSError:
                 return
-            with line, line.makefile("rb") as file:
+            # A client that hangs up with acknowledgements unread resets the connection.
+            with line, line.makefile("rb") as file, contextlib.suppress(ConnectionResetError):
                 self._talk(line, file)
 
     def _talk(self, line: socket.socket, file: Any) -> None:
