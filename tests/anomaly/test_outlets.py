@@ -241,6 +241,7 @@ class Broker:
         self.published: list[tuple[str, bytes, bool]] = []
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
+        self._line = self._socket  # until there is one
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -250,6 +251,7 @@ class Broker:
                 line, _ = self._socket.accept()
             except OSError:
                 return
+            self._line = line
             # A client that hangs up with acknowledgements unread resets the connection.
             with line, line.makefile("rb") as file, contextlib.suppress(ConnectionResetError):
                 self._talk(line, file)
@@ -274,6 +276,9 @@ class Broker:
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+        # A client that was closed while it connected may leave its line open until it is collected.
+        with contextlib.suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
         self._thread.join()
 
 
