@@ -51,7 +51,6 @@ class Clips:
         self.labels = [name.split("_")[1] for name in self.names]
         groups = np.array([int(re.search(r"_g(\d+)", name)[1]) for name in self.names])  # type: ignore[index]
         self.parts = groups % PARTS
-        self.others = tuple(every.clips[index] for index in range(len(names)) if index not in set(ucf))
 
     def some(self, rows: NDArray[np.intp]) -> StreamClips:
         """Some of them."""
