@@ -32,7 +32,6 @@ from tristream.search.update import update_index
 from tristream.training.datasets import read_dataset
 from tristream.training.splits import train_and_test
 
-LEAST_SHARE = 0.98
 SHIFT_SECONDS, LEAST_SECONDS = 1.0, 2.0
 Picture = NDArray[np.uint8]
 
@@ -109,12 +108,14 @@ def seconds_of(path: Path) -> float:
         return float(stream.frames / stream.average_rate)
 
 
-def measure(source: ModelSource, every: Sequence[Path], queries: Sequence[Path], work: Path) -> dict[str, object]:
+def measure(
+    source: ModelSource, every: Sequence[Path], queries: Sequence[Path], work: Path
+) -> dict[str, dict[str, list[int]]]:
     """For each change and set of streams: how many found themselves, of how many."""
     embed(every, source, work / "table")
     update_index(work / "table", work / "index")
     index = VideoIndex(work / "index")
-    figures: dict[str, object] = {}
+    figures: dict[str, dict[str, list[int]]] = {}
     for number, (name, change) in enumerate(CHANGES.items()):
         folder = work / str(number)
         folder.mkdir(parents=True, exist_ok=True)
@@ -123,15 +124,17 @@ def measure(source: ModelSource, every: Sequence[Path], queries: Sequence[Path],
             asked = {path: target for path, target in asked.items() if seconds_of(path) >= LEAST_SECONDS}
         for path, target in asked.items():
             if not target.exists():
-                write_changed(path, target, change)
+                write_changed(path, target.with_suffix(".part.mp4"), change)
+                target.with_suffix(".part.mp4").rename(target)
         embed(list(asked.values()), source, work / f"table-{number}")
         rows = {Path(row["path"]).stem: row for row in read_rows(work / f"table-{number}") if row["level"] == "video"}
         found: dict[str, list[int]] = {}
         for path in asked:
             query = Query.of_vector(rows[path.stem]["embedding"], index.dims, index.model_id)
             for streams in sets_of(source.config.streams):
-                if query.vectors.keys() & set(streams):
-                    best = index.search(query, 1, level="video", weights=dict.fromkeys(streams, 1.0))[0]
+                weights = {stream: index.weights[stream] for stream in streams}
+                if query.vectors.keys() & weights.keys():
+                    best = index.search(query, 1, level="video", weights=weights)[0]
                     hits = found.setdefault("+".join(streams), [0, 0])
                     hits[0] += best.path == str(path)
                     hits[1] += 1
@@ -151,11 +154,11 @@ def main() -> None:
     every, queries = ([one.path.resolve() for one in part] for part in ((*train, *test), test))
     with tempfile.TemporaryDirectory() as temporary:
         figures = measure(find_model(arguments.model), every, queries, arguments.work or Path(temporary))
-    names = list(next(iter(figures.values())))  # type: ignore[call-overload]
-    print(f"clips that find themselves first, of {len(queries)}, among {len(every)}\n")
+    names = list(next(iter(figures.values())))
+    print(f"the share of clips that find themselves first, among {len(every)}, and how many were asked\n")
     print(f"| change | {' | '.join(names)} |\n| --- |{' ---: |' * len(names)}")
     for change, found in figures.items():
-        shares = (f"{found[name][0] / found[name][1]:.3f}" for name in names)  # type: ignore[index]
+        shares = (f"{found[name][0] / found[name][1]:.3f} ({found[name][1]})" for name in names)
         print(f"| {change} | {' | '.join(shares)} |")
     if arguments.json is not None:
         write_atomically(arguments.json, (json.dumps(figures, indent=1) + "\n").encode())

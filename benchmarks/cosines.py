@@ -48,10 +48,13 @@ def halves(model: Model, path: Path, whole: VideoEmbedding) -> tuple[VideoEmbedd
 
 
 def of_streams(one: VideoEmbedding, other: VideoEmbedding) -> dict[str, float]:
-    """The cosine of each stream that both have, and the mean of these."""
+    """The cosine of each stream that both have, and of all of these side by side."""
     shared = [name for name in one.dims if one.present[name] and other.present[name]]
     found = {str(name): cosine(one.stream(name), other.stream(name)) for name in shared}
-    return found | ({"mean of streams": float(np.mean(list(found.values())))} if found else {})
+    if shared:
+        joined = [np.concatenate([each.stream(name) for name in shared]) for each in (one, other)]
+        found["all that both have"] = cosine(*joined)
+    return found
 
 
 def agreement(embedded: Sequence[tuple[Example, VideoEmbedding]], stream: str) -> dict[str, float]:

@@ -90,7 +90,7 @@ class Maker:
 
 def write_table(folder: Path, maker: Maker, dims: Mapping[str, int], first: int, rows: int) -> None:
     """Add clips to a table, windows of videos from the one that clip `first` is of; and a row for each video."""
-    schema = TableKind(MODEL_ID, "made", WINDOWS, dims).schema()
+    schema = TableKind(MODEL_ID, "made", WINDOWS, dims, dict.fromkeys(dims, 1.0)).schema()
     folder.mkdir(exist_ok=True)
     for begin in range(first, first + rows, PART_ROWS):
         numbers = np.arange(begin, min(begin + PART_ROWS, first + rows))

@@ -1,5 +1,6 @@
 """The whole of a model's architecture as one frozen dataclass, and the named ones; needs no torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from tristream.streams.config import (
@@ -33,6 +34,11 @@ class ModelConfig:
         """The streams the model has, in the order in which their vectors are joined."""
         return tuple(name for name in STREAM_NAMES if getattr(self, name) is not None)
 
+    @property
+    def stream_weights(self) -> dict[str, float]:
+        """How much each stream counts where embeddings are compared."""
+        return {name: getattr(self, name).recurrent.weight for name in self.streams}
+
     def with_streams(self, names: tuple[str, ...]) -> "ModelConfig":
         """The same model with only the streams named.
 
@@ -51,6 +57,14 @@ class ModelConfig:
             flow=self.flow,
             seed=self.seed,
         )
+
+    def with_stream_weights(self, weights: Mapping[StreamName, float]) -> "ModelConfig":
+        """The same model with streams that count so much."""
+        changed = {}
+        for name, weight in weights.items():
+            stream = getattr(self, name)
+            changed[name] = replace(stream, recurrent=replace(stream.recurrent, weight=weight))
+        return replace(self, **changed)
 
     def with_backbone(self, backbone: str | None, same_padding: bool | None) -> "ModelConfig":
         """The same model with another timm backbone, or other padding in it; None keeps what there is.

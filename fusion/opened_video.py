@@ -3,7 +3,9 @@
 steps -> tiles (T, P, ...) -> CNN (T, P, F) -> recurrent (P, D_s) a clip -> joined (P, D), with what is present
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -21,6 +23,7 @@ from tristream.streams.flow import FlowEngine
 from tristream.streams.frame_folder import FrameFolder
 from tristream.streams.media import MediaInfo, MediaReader
 from tristream.streams.pipeline import read_steps
+from tristream.streams.side_by_side import AT_ONCE, cnn_pool
 from tristream.streams.steps import StepPlan, Steps, Timings
 
 if TYPE_CHECKING:  # which makes these
@@ -70,11 +73,10 @@ class OpenedVideo:
         given = False
         # Closed before the file is, whatever happens: its threads read from it.
         with closing(read_steps(self._reader, self._plan, self._engine, self._timings)) as pieces:
-            for steps in pieces:
-                for part, features in self._features(steps):
-                    for clip in self._shifted(maker.add(steps.stream, features, steps, part)):
-                        given = True
-                        yield clip
+            for steps, part, features in self._features(pieces):
+                for clip in self._shifted(maker.add(steps.stream, features, steps, part)):
+                    given = True
+                    yield clip
         for clip in self._shifted(maker.finish(self._reader.duration_seconds)):
             given = True
             yield clip
@@ -105,15 +107,33 @@ class OpenedVideo:
             model_seconds=timings.model_seconds,
         )
 
-    def _features(self, steps: Steps) -> Iterator[tuple[slice, Tensor]]:
-        """The features (T, P, F) of some steps at a time."""
+    def _features(self, pieces: Iterable[Steps]) -> Iterator[tuple[Steps, slice, Tensor]]:
+        """The features (T, P, F) of some steps at a time, in the order of the pieces; a few are made side by side."""
         at_once = max(1, self._batch_size // self._windows.grid.tiles)
-        for first in range(0, len(steps), at_once):
-            part = slice(first, min(first + at_once, len(steps)))
-            began = perf_counter()
-            features = tile_features(self._model.streams[steps.stream], steps.take(part), self._windows.grid)
-            self._timings.model_seconds += perf_counter() - began
-            yield part, features
+        waiting: deque[tuple[Steps, slice, Future[tuple[Tensor, float]]]] = deque()
+        try:
+            for steps in pieces:
+                for first in range(0, len(steps), at_once):
+                    part = slice(first, min(first + at_once, len(steps)))
+                    waiting.append((steps, part, cnn_pool().submit(self._part_features, steps, part)))
+                    if len(waiting) > AT_ONCE:
+                        yield self._awaited(*waiting.popleft())
+            while waiting:
+                yield self._awaited(*waiting.popleft())
+        finally:
+            for *_, result in waiting:  # after an error, or where the consumer stops early
+                result.cancel()
+
+    def _part_features(self, steps: Steps, part: slice) -> tuple[Tensor, float]:
+        """The features of a part, and the seconds that they took."""
+        began = perf_counter()
+        features = tile_features(self._model.streams[steps.stream], steps.take(part), self._windows.grid)
+        return features, perf_counter() - began
+
+    def _awaited(self, steps: Steps, part: slice, result: Future[tuple[Tensor, float]]) -> tuple[Steps, slice, Tensor]:
+        features, seconds = result.result()
+        self._timings.model_seconds += seconds
+        return steps, part, features
 
     def _shifted(self, clips: Iterable[ClipEmbedding]) -> Iterator[ClipEmbedding]:
         """Clips on the clock of the file; counts the time that making them takes."""

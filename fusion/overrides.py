@@ -90,7 +90,7 @@ def _with_cell(config: RecurrentConfig, cell: RecurrentCell) -> RecurrentConfig:
     if cell == "mean":
         config = replace(config, attention_heads=0, projection=(), dense=(), per_step=False)
     if cell != config.cell:
-        config = replace(config, centred=False)
+        config = replace(config, centred=False, weight=1.0)
     return replace(config, cell=cell, filters=config.filters if cell == "convlstm" else ())
 
 

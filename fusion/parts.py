@@ -57,13 +57,14 @@ class TableKind:
     model_name: str
     windows: Windows
     dims: Mapping[str, int]
+    weights: Mapping[str, float]  # of the streams, where embeddings are compared
     asked: Mapping[str, Any] = field(default_factory=dict)  # with which `find_again` finds the model
 
     def schema(self) -> pa.Schema:
-        """The columns, and in the metadata where each stream's vector begins in `embedding`."""
+        """The columns, and in the metadata where each stream's vector begins in `embedding`, and its weight."""
         offsets, begin = {}, 0
         for stream, size in self.dims.items():
-            offsets[stream] = {"offset": begin, "length": size}
+            offsets[stream] = {"offset": begin, "length": size, "weight": self.weights[stream]}
             begin += size
         about = {
             "model_id": self.model_id,

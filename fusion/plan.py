@@ -6,6 +6,7 @@ from pathlib import Path
 from tristream.fusion.config import ModelConfig
 from tristream.fusion.source import ModelSource
 from tristream.fusion.windows import Windows
+from tristream.streams.config import MotionCNNName
 from tristream.streams.errors import MediaError
 from tristream.streams.flow import FlowEngine, make_engine
 from tristream.streams.frame_folder import FrameFolder
@@ -15,16 +16,22 @@ from tristream.streams.picture import PictureFormat, PixelFormat
 from tristream.streams.stacks import FLOW_CENTRES
 from tristream.streams.steps import StepPlan
 
+LEARNED: tuple[MotionCNNName, ...] = ("motion", "small")
+
 
 def step_plan(config: ModelConfig, picture: PictureFormat | None, windows: Windows) -> StepPlan:
     """What the streams of a model need to be made of a file; `picture` is what its spatial stream sees.
 
     With a grid, that is what it sees of a tile: the frame is scaled once, to the size whose tiles are such pictures.
+    So is that of the flow, for a motion CNN that has learned on pictures of one size; any other takes tiles of any.
     """
     if picture is not None and not windows.grid.is_whole:
         height, width = windows.grid.picture_size(picture.height, picture.width)
         picture = replace(picture, height=height, width=width, resize_shorter=None)
     flow = config.flow
+    if config.temporal and config.temporal.cnn in LEARNED and not windows.grid.is_whole:
+        height, width = windows.grid.picture_size(flow.height, flow.width)
+        flow = replace(flow, height=height, width=width)
     pixel_format: PixelFormat = "rgb24" if flow.engine == "raft" else "gray"
     return StepPlan(
         spatial=picture,

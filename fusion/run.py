@@ -172,7 +172,8 @@ class _Run:
         if results and not self._begun:
             job = self._workers.job
             source = job.source
-            kind = TableKind(source.model_id, source.name, job.windows, self._workers.dims, source.asked)
+            dims, weights = self._workers.dims, source.config.stream_weights
+            kind = TableKind(source.model_id, source.name, job.windows, dims, weights, source.asked)
             self._sink.begin(kind)
             self._begun = True
         for planned, result in results:

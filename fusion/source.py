@@ -276,9 +276,11 @@ def _describes(config: ModelConfig, part: str) -> object:
 
 
 def _no_weights_as_changed(name: str, changed: Sequence[str]) -> str:
+    without = ", --recurrent mean does without" if all(part.endswith(".recurrent") for part in changed) else ""
     return (
         f"the weights of {', '.join(changed)} in model {name} are not for the model as it is changed here, with "
         f"another network or another CNN before it: train-video --model {name} with the same changes trains new ones"
+        f"{without}"
     )
 
 

@@ -64,7 +64,7 @@ def find_duplicates(
     """
     if not -1 <= threshold <= 1:
         raise UsageError(f"a threshold is a score from -1 to 1, got {threshold:g}")
-    weight_of = checked_weights(weights, tuple(index.dims))
+    weight_of = checked_weights(weights, index.weights)
     videos = _Videos([segment for segment in index.segments if segment.record.level == "video"])
     if not len(videos):
         raise SearchError(f"the index {index.folder} holds no videos")

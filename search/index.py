@@ -48,6 +48,11 @@ class VideoIndex:
         return self.manifest.dims
 
     @property
+    def weights(self) -> dict[str, float]:
+        """How much each stream counts where no weights are asked for: as the model says."""
+        return self.manifest.weights
+
+    @property
     def model_id(self) -> str:
         """Of the model whose embeddings these are."""
         return self.manifest.model_id
@@ -99,7 +104,7 @@ class VideoIndex:
 
         Args:
             level: search clips, or whole videos.
-            weights: how much each stream counts; 1 each by default, and 0 for one that is not named.
+            weights: how much each stream counts; the model's own by default, and 0 for one that is not named.
             filters: conditions that all have to hold for a row.
             exclude_self: leave out rows of the query's own content that overlap it.
             merge: of windows of one video that overlap, keep the best only.
@@ -111,7 +116,7 @@ class VideoIndex:
         """
         if k < 1:
             raise UsageError(f"k is a number from 1, got {k}")
-        weight_of = checked_weights(weights, tuple(self.dims))
+        weight_of = checked_weights(weights, self.weights)
         segments = self._comparable(query, weight_of, level)
         query = self.centred(query)
         masks = [mask_of(segment, filters, query if exclude_self else None) for segment in segments]

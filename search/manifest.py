@@ -24,7 +24,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 INDEX_FILE = "index.json"
 VECTORS, ROWS, DELETED = "vectors", "rows.arrow", "deleted.npy"  # endings of a segment's files, beside KINDS
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_JSON_BYTES = 64 * 1024 * 1024
 _SEGMENT_FILE = re.compile(rf"[0-9a-f]{{32}}\.([0-9a-f]{{8}}\.)?({'|'.join((VECTORS, ROWS, DELETED, *KINDS))})")
 _LEFT_OVER = re.compile(rf"\.{INDEX_FILE}\.\d+\.tmp")  # of a manifest that was being written
@@ -63,6 +63,7 @@ class IndexManifest:
     model: str = ""  # its name
     asked: dict[str, Any] = field(default_factory=dict)  # with which `find_again` finds the model for queries
     dims: dict[str, int] = field(default_factory=dict)  # stream -> D_s, in the order they are joined
+    weights: dict[str, float] = field(default_factory=dict)  # stream -> its weight where none are asked for
     window_seconds: float = 0.0
     stride_seconds: float = 0.0
     table: str = ""  # the folder it was made from

@@ -5,7 +5,7 @@ Each stream's vectors are scaled to length 1, and what all of a collection have 
 stream vectors (N, D_s) -> unit vectors; queries and rows -> cosines (N, S) -> scores (N,)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
@@ -28,23 +28,22 @@ def unit(vectors: NDArray[Any]) -> Floats32:
     return scaled
 
 
-def checked_weights(weights: Weights | None, streams: Sequence[str]) -> dict[str, float]:
-    """The weight of each of an index's streams, 1 for the largest: all alike where none are given, 0 if not named.
+def checked_weights(weights: Weights | None, own: Weights) -> dict[str, float]:
+    """The weight of each of an index's streams, 1 for the largest: its `own` where none are given, 0 if not named.
 
     Raises:
         UsageError: a stream that the index has not, a weight that is negative or no number, or all of them 0.
     """
-    if weights is None:
-        return dict.fromkeys(streams, 1.0)
+    weights = own if weights is None else weights
     for stream, weight in weights.items():
-        if stream not in streams:
-            raise UsageError(f"no stream {stream!r} in this index; it has {', '.join(streams)}")
+        if stream not in own:
+            raise UsageError(f"no stream {stream!r} in this index; it has {', '.join(own)}")
         if not (isfinite(weight) and weight >= 0):
             raise UsageError(f"the weight of a stream is a number from 0, got {stream}={weight:g}")
     if not any(weights.values()):
-        raise UsageError(f"all weights are 0: at least one of {', '.join(streams)} has to count")
+        raise UsageError(f"all weights are 0: at least one of {', '.join(own)} has to count")
     largest = max(weights.values())  # by which float32 holds them all
-    return {stream: weights.get(stream, 0.0) / largest for stream in streams}
+    return {stream: weights.get(stream, 0.0) / largest for stream in own}
 
 
 def parse_weights(text: str) -> dict[str, float]:

@@ -20,7 +20,7 @@ from tristream.streams.stacks import Planes, centred_planes, flow_stacks
 from tristream.streams.steps import StepPlan, Steps, Timings
 
 CHUNK_SECONDS = 36.0  # the paper's longest clip (V.C); longer windows are sampled in pieces of this length
-EAGER_FRAMES = 32  # of a chunk where all frames are steps
+EAGER_FRAMES = 48  # of a chunk where all frames are steps
 MAX_FRAME_SECONDS = 10.0  # a frame stands for no more time than this, whatever gap follows it
 
 
@@ -103,11 +103,12 @@ class ChunkBuilder:
         """Compute the flow that leads to this frame; its mean length in pixels."""
         if self._engine is None or sighting.flow_frame is None:
             return 0.0
-        previous, self._previous = self._previous, sighting.flow_frame
+        previous, self._previous, current = self._previous, sighting.flow_frame, sighting.flow_frame
+        sighting.flow_frame = None  # the chunk keeps sightings; of pictures to follow only the last is needed
         if previous is None:
             return 0.0
         began = perf_counter()
-        field = self._engine(previous, sighting.flow_frame)  # (H, W, 2)
+        field = self._engine(previous, current)  # (H, W, 2)
         self._passed = field if self._passed is None else self._passed + field
         motion = 0.0
         if sighting.keep:

@@ -1,16 +1,19 @@
-"""Pictures in, a short video file out: JPEG files with their times -> MP4; the one module that writes media."""
+"""The one module that writes media: JPEG files with their times -> MP4, and files -> copies in a worse encoding."""
 
 import io
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
 import cv2
 import numpy as np
+from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
 TIME_BASE = Fraction(1, 1000)
+COPY_RATE_HZ = 16_000  # of the sound of a copy
 QUALITY = {"crf": "26", "preset": "veryfast"}  # of H.264
 
 
@@ -49,3 +52,41 @@ def decoded(data: bytes) -> NDArray[np.uint8] | None:
     """A JPEG file as (H, W, 3) BGR; None where it is none."""
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     return None if picture is None else np.asarray(picture, np.uint8)
+
+
+def write_copy(path: Path, target: Path, crf: int, sound_bits_a_second: int) -> None:
+    """Write the picture of a file anew in H.264, of quality `crf`, and its sound in AAC, mono, as Matroska.
+
+    Raises:
+        av.FFmpegError: the file cannot be read.
+    """
+    with av.open(str(path)) as source, av.open(str(target), "w", format="matroska") as container:
+        inputs = [*source.streams.video[:1], *source.streams.audio[:1]]
+        outputs: dict[str, Any] = {}  # of two kinds, each with frames of its own
+        rate = Fraction(0)
+        for stream in inputs:
+            if isinstance(stream, av.VideoStream):
+                rate = stream.average_rate or Fraction(25)
+                video = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
+                video.width, video.height = (side // 2 * 2 for side in (stream.width, stream.height))
+                video.pix_fmt = "yuv420p"
+                outputs["video"] = video
+            else:
+                bits = sound_bits_a_second
+                outputs["audio"] = container.add_stream("aac", rate=COPY_RATE_HZ, layout="mono", bit_rate=bits)
+        resampler = AudioResampler("fltp", "mono", COPY_RATE_HZ)
+        written = 0
+        for frame in source.decode(*inputs):
+            if isinstance(frame, av.VideoFrame):
+                picture = frame.reformat(outputs["video"].width, outputs["video"].height, "yuv420p")
+                picture.pts, picture.time_base = written, 1 / rate  # old files have no times, or not in order
+                picture.pict_type = av.video.frame.PictureType.NONE  # else it would stay what it was, as I or B
+                container.mux(outputs["video"].encode(picture))
+                written += 1
+            elif isinstance(frame, av.AudioFrame):
+                for piece in resampler.resample(frame):
+                    container.mux(outputs["audio"].encode(piece))
+        for piece in resampler.resample(None) if "audio" in outputs else ():
+            container.mux(outputs["audio"].encode(piece))
+        for output in outputs.values():
+            container.mux(output.encode(None))

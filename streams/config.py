@@ -27,7 +27,7 @@ class SamplingConfig:
 
     strategy: SamplingStrategy = "adaptive"
     max_steps: int = 180
-    per_second: float = 5.0  # for per-second: so many frames, whatever the frame rate
+    per_second: float = 5.0  # for per-second: at most so many frames, whatever the frame rate
     frame_jump: int = 5  # for every-nth: one frame in so many
     repeat_last: bool = False  # repeat a clip's last step until it has max_steps
     # Frames nearer than 1/max_fps to the last one kept are passed over: 50 and 60 fps become 25 and 30,
@@ -60,8 +60,11 @@ class RecurrentConfig:
     per_step: bool = False  # the vector is the mean of the outputs at all steps, not the final state
     filters: tuple[int, ...] = ()  # of each layer of a convlstm
     # Whether what clips have in common is taken from each vector, and the rest scaled to length sqrt(D), so that the
-    # cosine of unrelated clips is about 0, and a value about 1.
+    # cosine of unrelated clips is about 0.
     centred: bool = False
+    # How much the stream counts beside the others where whole embeddings are compared: centred vectors have length
+    # sqrt(D * weight), and search takes it as the stream's weight.
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """Optical flow by five engines behind one call: pictures (H, W) gray or (H, W, 3) RGB, twice -> flow (H, W, 2)."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, Protocol
 
 import cv2
@@ -16,6 +18,9 @@ from tristream.streams.motion_vectors import CodecFlow, MotionVectors
 Flow = NDArray[np.float32]
 PixelFormat = Literal["gray", "rgb24"]
 
+# Up to this size waking other threads takes longer than they save: at 120x160, by `fast`, two threads take twice as
+# long as one, and three times the CPU.
+SMALL_PIXELS = 32_768
 SHORTEST_SIDE = 16  # pixels; on sides of 8, OpenCV's DIS kills the process and the others are far off
 
 
@@ -58,6 +63,33 @@ _DIS_PRESETS: dict[DisPreset, int] = {
 }
 
 
+class _OneThread:
+    """OpenCV computes in one thread as long as somebody is in here.
+
+    The number is the process's, not a thread's: whatever else OpenCV does meanwhile has one thread, too.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside, self._before = 0, 1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = cv2.getNumThreads()
+                cv2.setNumThreads(1)
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                cv2.setNumThreads(self._before)
+
+
+_one_thread = _OneThread()
+
+
 class DisEngine:
     """Dense inverse search (Kroeger et al. 2016), by one of OpenCV's presets; each pair starts from nothing."""
 
@@ -69,7 +101,8 @@ class DisEngine:
 
     def __call__(self, previous: FlowFrame, current: FlowFrame) -> Flow:
         first, second = pictures_of(previous, current, self.pixel_format)
-        return np.asarray(self._dis.calc(first, second, None), np.float32)
+        with _one_thread if first.size <= SMALL_PIXELS else nullcontext():
+            return np.asarray(self._dis.calc(first, second, None), np.float32)
 
 
 class TvL1Engine:

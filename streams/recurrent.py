@@ -1,6 +1,6 @@
 """Recurrent encoder: padded step features (B, T, F) and lengths (B,) -> stream vectors (B, D) float32."""
 
-from math import sqrt
+from math import isfinite, sqrt
 
 import torch
 from torch import nn
@@ -19,8 +19,9 @@ class RecurrentEncoder(nn.Module):
     layers (V.D) and before each dense layer; the one before the classifier belongs to the head that training
     puts on top. Around the recurrence there may be dense layers with ReLU: `projection` on each step before it
     (CoReHAR, table 3: 1024, 768 -> 512), `dense` after it. With `per_step` the vector is the mean of the outputs
-    at a clip's steps. With `centred`, `centre` is taken from each vector, which is then scaled to length sqrt(D); it is
-    zero until it was measured. Cell `mean` is the mean of the step features instead: no parameters, no dropout.
+    at a clip's steps. With `centred`, `centre` is taken from each vector, which is then scaled to length
+    sqrt(D * weight); it is zero until it was measured. Cell `mean` is the mean of the step features instead: no
+    parameters, no dropout.
 
     Attributes:
         vector_size: D, the length of a stream vector.
@@ -38,6 +39,7 @@ class RecurrentEncoder(nn.Module):
         self.feature_size = feature_size
         self.vector_size = feature_size
         self.per_step = config.per_step
+        self.weight = config.weight
         self.attention: StepAttention | None = None
         self.recurrence: Recurrence | None = None
         self.register_buffer("centre", None)
@@ -76,7 +78,7 @@ class RecurrentEncoder(nn.Module):
         """The vectors (B, D) as they leave the encoder."""
         if self.centre is None:
             return vectors
-        return nn.functional.normalize(vectors - self.centre) * sqrt(self.vector_size)
+        return nn.functional.normalize(vectors - self.centre) * sqrt(self.vector_size * self.weight)
 
     def outputs(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The outputs (B, T, D) float32 at each step, dense layers included; zero beyond a clip's length.
@@ -184,6 +186,10 @@ def _check_config(feature_size: int, config: RecurrentConfig) -> None:
         raise UsageError(f"filters are those of a convlstm; {config.cell!r} has none, got {config.filters}")
     if not 0.0 <= config.dropout < 1.0:
         raise UsageError(f"dropout must be at least 0 and under 1, got {config.dropout}")
+    if not (isfinite(config.weight) and config.weight > 0) or (config.weight != 1 and not config.centred):
+        raise UsageError(f"the weight of a centred stream is a number over 0, of others 1; got {config.weight}")
+    if config.centred and config.per_step:
+        raise UsageError("centred is the final state, not the mean of outputs that are votes: per_step must be off")
     heads, attended = config.attention_heads, (feature_size, *config.projection)[-1]
     if heads < 0 or (heads and attended % heads):
         raise UsageError(f"attention_heads must divide the {attended} step features, got {heads}")

@@ -48,8 +48,8 @@ def sample(
 
     * `adaptive` (Tkachenko 2018, IV.F): a segment's share of the steps follows its share of the motion.
     * `uniform`: evenly in time; what `adaptive` does where nothing moves, or all moves alike.
-    * `per-second`: one frame each 1/`per_second` s of the video, or the next one after it, thinned evenly where that
-      is too many. A frame takes the same part of a second whatever the frame rate.
+    * `per-second`: the first frame that is 1/`per_second` s or more after the one before, thinned evenly where that is
+      too many: of 25 frames a second, with 4 asked for, each seventh, whose distances are all the same.
     * `every-nth`: one frame in `frame_jump` of the video, thinned likewise.
     * `segments`: the middle frame of each of `max_steps` equal segments of time.
     * `first`: the first `max_steps` frames (Orozco et al. 2021, 3). Steps are chosen once for all clips, in

@@ -42,7 +42,7 @@ def search_video(
         typer.Option(
             metavar="WEIGHTS",
             help="What counts: spatial=1,temporal=0.5,audio=0; a stream that is not named does not.",
-            show_default="all streams alike",
+            show_default="the model's own",
         ),
     ] = None,
     filter: Annotated[
@@ -113,7 +113,7 @@ def search_video(
     asked = None if query is None else parse_query(query)
     filters = [parse_filter(text) for text in filter or ()]
     opened = VideoIndex(index)
-    weight_of = None if weights is None else checked_weights(parse_weights(weights), tuple(opened.dims))
+    weight_of = None if weights is None else checked_weights(parse_weights(weights), opened.weights)
     if asked is None:
         with counting_bar("videos") as progress:
             groups = find_duplicates(opened, threshold, weight_of, progress)

@@ -14,13 +14,13 @@ No label of any clip is looked at. It takes about an hour and a half on two core
 
 import argparse
 import copy
+import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -32,21 +32,17 @@ from torch import Tensor, nn
 
 from tristream.fusion.config import POCKET
 from tristream.fusion.folder import sha256_of, write_atomically
-from tristream.fusion.model import Model, open_model
-from tristream.fusion.plan import flow_engine, open_media, step_plan
+from tristream.fusion.model import open_model
 from tristream.fusion.save import Training, save_model
 from tristream.fusion.source import SHIPPED, ModelSource, Weights, parts_of
-from tristream.fusion.windows import Windows
-from tristream.streams.config import SamplingConfig, StreamName
+from tristream.streams.config import StreamName
+from tristream.streams.errors import ModelError, TristreamError
 from tristream.streams.flow_histogram import FlowHistogram
-from tristream.streams.media import AudioBlock, MediaReader, probe
 from tristream.streams.mobilenet import SquareRoot
-from tristream.streams.picture import PictureFormat
-from tristream.streams.pipeline import read_steps
 from tristream.streams.placement import place
 from tristream.streams.recurrent import RecurrentEncoder
-from tristream.streams.steps import StepPlan, Timings
 from tristream.streams.temporal import motion_picture
+from tristream.streams.weights import load_weights, read_weights
 from tristream.streams.yamnet import YAMNet
 from tristream.training import pocket_pictures, pocket_sounds
 from tristream.training.checkpoint import Checkpoint
@@ -55,26 +51,35 @@ from tristream.training.distilling import Distillation, cosine_rates, make_pool
 from tristream.training.loop import Progress, fit, seed_of
 from tristream.training.pocket_encoders import (
     HALF,
+    Block,
     FormulaTask,
     StreamClips,
     centre_of,
     other_formula,
     picture_formula,
+    stream_weights,
     take_scale,
+    vectors_of,
 )
+from tristream.training.pocket_steps import every_fifth, sound_of, stacks_of, step_features
+from tristream.training.pruning import folded_convolutions, pruned, with_inputs
 from tristream.training.recipes import FitConfig, OptimiserConfig
-from tristream.training.slimming import folded_convolutions, slimmed, with_inputs
 from tristream.training.splits import train_and_test
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+SHARED = Path(__file__).resolve().parents[2] / "shared"
 SEED = 0
 CALIBRATION = 384  # inputs that a thin network is fitted on
 PICTURE_PARTS, PICTURE_PART = 24, 1024
 SOUND_PARTS, SOUND_PART = 24, 2048
 PICTURE_EPOCHS, SOUND_EPOCHS, ENCODER_EPOCHS = 22, 30, 24
 PICTURE_BATCHES, SOUND_BATCHES, ENCODER_BATCHES = 128, 64, 50  # of an epoch
-# Of the motion CNN's features, and how much each counts: what shape moves, and how fast where to.
-FLOW_BLOCKS = [(slice(0, 1024), 0.8), (slice(1024, 1024 + FlowHistogram.feature_size), 0.2)]
+# What shape moves tells most of what is seen; of its own the stream has how fast what moves where to.
+MOTION_BLOCKS = (Block(slice(0, 1024), 0.8, 0.0), Block(slice(1024, 1024 + FlowHistogram.feature_size), 0.2, 1.0))
+OWN_LOSS = 0.5
+SETTINGS = (
+    "SEED", "CALIBRATION", "PICTURE_PARTS", "PICTURE_PART", "SOUND_PARTS", "SOUND_PART", "PICTURE_EPOCHS",
+    "SOUND_EPOCHS", "ENCODER_EPOCHS", "PICTURE_BATCHES", "SOUND_BATCHES", "ENCODER_BATCHES", "OWN_LOSS",
+)  # fmt: skip
 ESC10_TRAIN_FOLDS = ("1-", "2-")  # fold 3 is what it is measured on
 
 
@@ -101,11 +106,32 @@ class Sources:
 
 
 class Workshop:
-    """The stages; each gives what it made, from its file in `work` where that is there."""
+    """The stages; each gives what it made, from its file in `work` where that is there.
+
+    Raises:
+        ModelError: there is nothing to learn from, or `work` was begun with other sources or settings.
+    """
 
     def __init__(self, sources: Sources, work: Path) -> None:
         self.sources, self.work = sources, work
+        for what, paths in (("clips", sources.clips), ("sounds", sources.sounds)):
+            if not paths:
+                raise ModelError(f"there are no {what} to learn from: --data is a folder with ucf101-6c and esc10")
+        for path in (sources.mobilenet, sources.yamnet):
+            if not path.is_file():
+                raise ModelError(f"there is no {path}: --weights is the folder of it")
         work.mkdir(parents=True, exist_ok=True)
+        facts = json.dumps(self._facts(), indent=1, sort_keys=True)
+        path = work / "facts.json"
+        if path.is_file() and path.read_text(encoding="utf-8") != facts:
+            raise ModelError(f"{work} was begun with other sources or settings, see {path}: use another folder")
+        write_atomically(path, facts.encode())
+
+    def _facts(self) -> dict[str, object]:
+        """What all that is made depends on."""
+        teachers = [sha256_of(path) for path in (self.sources.mobilenet, self.sources.yamnet)]
+        files = [path.name for path in (*self.sources.clips, *self.sources.sounds)]
+        return {name: globals()[name] for name in SETTINGS} | {"teachers": teachers, "files": files}
 
     def spatial_cnn(self) -> Path:
         """Stage 1."""
@@ -134,7 +160,7 @@ class Workshop:
     @cached_property
     def _mobilenet(self) -> nn.Module:
         network = timm.create_model("mobilenetv1_100", pretrained=False, num_classes=0, pad_type="same").eval()
-        network.load_state_dict(load_file(self.sources.mobilenet), strict=False)
+        load_weights(network, read_weights(self.sources.mobilenet), str(self.sources.mobilenet))
         return network
 
     def _make_spatial_cnn(self) -> dict[str, Tensor]:
@@ -149,7 +175,7 @@ class Workshop:
         pool = make_pool(self.work / "pictures", PICTURE_PARTS, part)
         first = np.concatenate([pool.inputs[number][: CALIBRATION // 6] for number in range(6)])
         seen = pocket_pictures.as_network_sees(torch.from_numpy(first))
-        thin = slimmed(folded, seen, width=0.75, features=1024)
+        thin = pruned(folded, seen, width=0.75, features=1024)
         thin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
         def prepare(inputs: Tensor) -> Tensor:
@@ -163,19 +189,19 @@ class Workshop:
         """One frame in five of the training clips, (N, 240, 320, 3)."""
         path = self.work / "frames.npy"
         if not path.is_file():
-            frames = [frame for clip in self.sources.clips for frame in _every_fifth(clip)]
+            frames = [frame for clip in self.sources.clips for frame in every_fifth(clip)]
             np.save(self.work / "frames-.npy", np.stack(frames))
             (self.work / "frames-.npy").replace(path)
         return np.asarray(np.load(path, mmap_mode="r"))
 
     def _make_audio_cnn(self) -> dict[str, Tensor]:
         yamnet = YAMNet().eval().requires_grad_(False)
-        yamnet.load_state_dict(load_file(self.sources.yamnet), strict=False)
+        load_weights(yamnet, read_weights(self.sources.yamnet), str(self.sources.yamnet))
         folded = folded_convolutions(yamnet)
         sounds = [
             pocket_sounds.magnitudes(sound)
             for path in (*self.sources.sounds, *self.sources.clips)
-            if (sound := _sound(path)) is not None
+            if (sound := sound_of(path)) is not None
         ]
 
         def part(number: int) -> tuple[NDArray[np.float16], NDArray[np.floating]]:
@@ -183,7 +209,7 @@ class Workshop:
 
         pool = make_pool(self.work / "sounds", SOUND_PARTS, part)
         first = np.concatenate([pool.inputs[number][: CALIBRATION // 6] for number in range(6)])
-        thin = slimmed(folded, torch.from_numpy(first).float()[:, None], 0.5, 1024, nn.ReLU)
+        thin = pruned(folded, torch.from_numpy(first).float()[:, None], 0.5, 1024, nn.ReLU)
         task = Distillation(
             thin.means,
             pool,
@@ -197,9 +223,9 @@ class Workshop:
 
     def _make_temporal_cnn(self) -> dict[str, Tensor]:
         folded = with_inputs(folded_convolutions(self._mobilenet), 1)
-        stacks = [stack for clip in self.sources.clips for stack in _stacks(clip)]
+        stacks = [stack for clip in self.sources.clips for stack in stacks_of(clip)]
         pictures = motion_picture(torch.from_numpy(np.stack(stacks)))
-        thin = slimmed(folded, pictures, width=0.5, features=1024)
+        thin = pruned(folded, pictures, width=0.5, features=1024)
         return {f"shapes.{name}": tensor for name, tensor in thin.state_dict().items()}
 
     def _fit(self, task: Distillation | FormulaTask, stage: str, rate: float, epochs: int) -> None:
@@ -225,7 +251,7 @@ class Workshop:
         for path in (*self.sources.clips, *self.sources.sounds):
             file = folder / f"{path.stem}.safetensors"
             if not file.is_file():
-                tensors = {name: torch.from_numpy(value) for name, value in _step_features(model, path).items()}
+                tensors = {name: torch.from_numpy(value) for name, value in step_features(model, path, SEED).items()}
                 write_atomically(file, save(tensors))
             found[path.stem] = {name: tensor.numpy() for name, tensor in load_file(file).items()}
         return found
@@ -273,21 +299,33 @@ class Workshop:
             of_pairs = [place_of[own_names[index]] for index in pairs]
             shown = formula(pictures.means())[of_pairs, :HALF]
             size = clips.clips[0][0].shape[1]
-            blocks = FLOW_BLOCKS if stream == "temporal" else [(slice(0, size), 1.0)]
+            blocks = MOTION_BLOCKS if stream == "temporal" else [Block(slice(0, size))]
             formula = other_formula(clips, shown, pairs, blocks, SEED + 2)
-        torch.manual_seed(seed_of(SEED, stream) % 2**63)
+        torch.manual_seed(seed_of(SEED, stream))
         config = getattr(POCKET, stream).recurrent
         encoder = RecurrentEncoder(clips.clips[0][0].shape[1], config)
         encoder.centre = None  # the formula's vectors have mean 0 already; what is left of one is taken away at last
         take_scale(encoder, clips)
-        self._fit(FormulaTask(encoder, clips, formula, 64, ENCODER_BATCHES), f"{stream}-encoder", 3e-3, ENCODER_EPOCHS)
+        own_loss = 0.0 if stream == "spatial" else OWN_LOSS  # the picture's own half is but the rest of the shared
+        task = FormulaTask(encoder, clips, formula, 64, ENCODER_BATCHES, own_loss)
+        self._fit(task, f"{stream}-encoder", 3e-3, ENCODER_EPOCHS)
         encoder.centre = centre_of(encoder.eval(), clips)
         return dict(encoder.state_dict())
+
+    def _vectors(self, stream: StreamName) -> NDArray[np.float32]:
+        """The vectors (N, 256) of the training clips that have a stream."""
+        clips, _ = self.clips(stream)
+        encoder = RecurrentEncoder(clips.clips[0][0].shape[1], getattr(POCKET, stream).recurrent)
+        encoder.load_state_dict(load_file(self.encoder(stream)))
+        return vectors_of(encoder.eval(), clips).numpy()
 
     def write(self, folder: Path) -> None:
         """The model folder, weights in float16."""
         source = self._source(encoders=True)
         card = (SHIPPED / "pocket" / "README.md").read_text(encoding="utf-8")
+        weights = stream_weights({stream: self._vectors(stream) for stream in POCKET.streams})
+        _tell(f"weights of the streams: {weights}")
+        source = replace(source, config=POCKET.with_stream_weights(weights))
         trained_on = "UCF101 (6 classes, train part) and ESC-10 (folds 1 and 2), no labels; made pictures and sounds"
         save_model(source, folder, name="pocket", card=card, training=Training(trained_on=trained_on), float16=True)
 
@@ -306,84 +344,6 @@ class _Whole(nn.Module):
         return features.float()
 
 
-def _every_fifth(clip: Path) -> list[NDArray[np.uint8]]:
-    plan = StepPlan(
-        spatial=PictureFormat(240, 320, "rgb24", None, "bilinear"),
-        flow=None,
-        stack_pairs=None,
-        audio=False,
-        sampling=SamplingConfig("every-nth", max_steps=10**9, frame_jump=5),
-        window_seconds=Windows().window_seconds,
-    )
-    with MediaReader(clip, audio=False) as reader:
-        pieces = [steps.take(slice(None)) for steps in read_steps(reader, plan, None, Timings())]
-    return list(np.concatenate(pieces))
-
-
-def _stacks(clip: Path, count: int = 4) -> list[NDArray[np.float16]]:
-    """A few flow stacks (2L, H, W) of a clip, evenly in time."""
-    config = POCKET.with_streams(("temporal",))
-    plan = step_plan(config, None, Windows())
-    engine = flow_engine(ModelSource("pocket", config, {}), plan, "cpu")
-    with MediaReader(clip, audio=False) as reader:
-        pieces = [steps.take(slice(None)) for steps in read_steps(reader, plan, engine, Timings())]
-    stacks = np.concatenate(pieces)
-    return list(stacks[np.linspace(0, len(stacks) - 1, count).astype(int)])
-
-
-def _sound(path: Path) -> NDArray[np.float32] | None:
-    if probe(path).audio is None:
-        return None
-    with MediaReader(path, video=False) as reader:
-        return np.concatenate([block.samples for block in reader if isinstance(block, AudioBlock)])
-
-
-def _step_features(model: Model, path: Path) -> dict[str, NDArray[np.float32]]:
-    """The features (T, F) of a file's steps, under the names `stream.0`, and of changed copies as `stream.1` and on."""
-    plan = step_plan(model.config, model.picture, Windows())
-    engine = flow_engine(model.source, plan, "cpu")
-    generator = np.random.default_rng(seed_of(SEED, path.stem))
-    pieces: dict[str, list[NDArray[np.float32]]] = {}
-    crops = _Changes(generator)
-    with open_media(str(path), plan, engine, 0) as reader:
-        for steps in read_steps(reader, plan, engine, Timings()):
-            inputs = steps.take(slice(None))
-            for version, changed in enumerate(crops.versions(steps.stream, inputs)):
-                features = model.streams[steps.stream].features(changed).numpy()
-                pieces.setdefault(f"{steps.stream}.{version}", []).append(features)
-    return {name: np.concatenate(parts) for name, parts in pieces.items()}
-
-
-class _Changes:
-    """Changed copies of a clip's steps, all of a clip in the same way."""
-
-    def __init__(self, generator: np.random.Generator) -> None:
-        self._left, self._top = generator.uniform(0, 0.1, 2)
-        self._light = float(generator.choice([0.75, 1.3]))
-        self._gain = float(np.log(generator.choice([0.5, 2.0])))
-
-    def versions(self, stream: StreamName, inputs: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """The inputs as they are, then changed."""
-        yield inputs
-        if stream == "spatial":
-            yield np.stack([self._cut(frame) for frame in inputs])
-            mirrored = np.clip(inputs[:, :, ::-1].astype(np.float32) * self._light, 0, 255)
-            yield mirrored.astype(np.uint8)
-        elif stream == "temporal":
-            planes = inputs.astype(np.float32).transpose(0, 2, 3, 1)
-            cut = [np.stack([self._cut(plane) for plane in np.moveaxis(each, -1, 0)]) for each in planes]
-            yield (np.stack(cut) / 0.9).astype(np.float16)
-        else:
-            yield inputs + np.float32(self._gain)
-
-    def _cut(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """Nine tenths of each side, scaled to the size it had."""
-        height, width = picture.shape[:2]
-        top, left = int(self._top * height), int(self._left * width)
-        piece = picture[top : top + round(0.9 * height), left : left + round(0.9 * width)]
-        return np.asarray(cv2.resize(np.ascontiguousarray(piece), (width, height)), picture.dtype)
-
-
 def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -397,7 +357,12 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=SHARED / "weights")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    Workshop(Sources.below(arguments.data, arguments.weights), arguments.work).write(arguments.output)
+    try:
+        if arguments.output.exists():
+            raise ModelError(f"{arguments.output} exists: use another -o")
+        Workshop(Sources.below(arguments.data, arguments.weights), arguments.work).write(arguments.output)
+    except TristreamError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ streams stand in one space, and agree where one can be told from the other. The 
 principal components. No label is looked at.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 from typing import cast
@@ -22,16 +22,17 @@ from sklearn.linear_model import Ridge
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tristream.streams.config import StreamName
 from tristream.streams.recurrence import Recurrence
 from tristream.streams.recurrent import RecurrentEncoder
+from tristream.training.distilling import LEAST_DEVIATION_SHARE
 from tristream.training.loop import Measured
 
 Floats = NDArray[np.float32]
 HALF = 128  # units of a direction
 RIDGE = 0.3  # where the mean square of what is told from is 1
-SHARED_AMPLITUDE, OWN_AMPLITUDE = 0.7, 0.3  # of the halves of motion and sound
+SHARED_AMPLITUDE, OWN_AMPLITUDE = 0.8, 0.2  # of the halves of motion and sound
 MOST_STEPS = 180
-LEAST_DEVIATION_SHARE = 0.25  # as in distilling
 LEAST_LENGTH = 1e-9
 
 
@@ -72,31 +73,43 @@ def picture_formula(pictures: StreamClips, seed: int) -> Formula:
     return Formula(centre, np.asarray(np.concatenate(turned, axis=1) / scale, np.float32))
 
 
+@dataclass(frozen=True)
+class Block:
+    """Some of a stream's features, and the share of the variance that each half of the formula gives them."""
+
+    columns: slice
+    of_shared: float = 1.0
+    of_own: float = 1.0
+
+
 def other_formula(
-    clips: StreamClips, shown: Floats, pairs: NDArray[np.intp], blocks: Sequence[tuple[slice, float]], seed: int
+    clips: StreamClips, shown: Floats, pairs: NDArray[np.intp], blocks: Sequence[Block], seed: int
 ) -> Formula:
     """The formula of motion or sound.
 
     Args:
         shown: the first halves (P, 128) of the vectors of the pictures of some of the clips.
         pairs: which clips these are, (P,).
-        blocks: of the features, and the share of the variance that each is given.
+        blocks: of the features.
     """
     means = clips.means()
     centre = means.mean(axis=0)
-    weight = np.ones(means.shape[1], np.float32)
-    for block, share in blocks:
-        weight[block] = share**0.5 / _length((means - centre)[:, block])
-    weighted = (means - centre) * weight
-    told = Ridge(RIDGE, fit_intercept=False).fit(weighted[pairs], shown - shown.mean(axis=0))
-    shared = told.coef_.T  # (F, 128)
-    axes = _axes([weighted, (clips.singles - centre) * weight], HALF)
-    own = axes @ _turn(seed)
-    halves = [
-        SHARED_AMPLITUDE * shared / _length(weighted[pairs] @ shared),
-        OWN_AMPLITUDE * own / _length(weighted @ own),
-    ]
-    return Formula(centre, (weight[:, None] * np.concatenate(halves, axis=1)).astype(np.float32))
+    about = means - centre
+    weight = _weights(about, [(block.columns, block.of_shared) for block in blocks])
+    told = Ridge(RIDGE, fit_intercept=False).fit((about * weight)[pairs], shown - shown.mean(axis=0))
+    shared = weight[:, None] * told.coef_.T  # (F, 128)
+    weight = _weights(about, [(block.columns, block.of_own) for block in blocks])
+    own = weight[:, None] * (_axes([about * weight, (clips.singles - centre) * weight], HALF) @ _turn(seed))
+    halves = [SHARED_AMPLITUDE * shared / _length(about[pairs] @ shared), OWN_AMPLITUDE * own / _length(about @ own)]
+    return Formula(centre, np.concatenate(halves, axis=1).astype(np.float32))
+
+
+def _weights(rows: Floats, shares: Sequence[tuple[slice, float]]) -> Floats:
+    """What to multiply features (F,) by, so that each block has its share of the variance of rows (N, F)."""
+    weight = np.ones(rows.shape[1], np.float32)
+    for columns, share in shares:
+        weight[columns] = share**0.5 / _length(rows[:, columns])
+    return weight
 
 
 def _axes(sets: Sequence[Floats], count: int) -> Floats:
@@ -123,13 +136,23 @@ class FormulaTask:
 
     Sequences of 1 to 180 steps, all lengths alike on a logarithmic scale: spans of one clip or of several after each
     other, in any version, thinned at random; and single steps that turn into each other. What the formula is given is
-    the plain version's mean, so that crops, light and loudness are learned to be of no account.
+    the plain version's mean, so that crops, light, loudness and encoding are learned to be of no account.
+
+    Args:
+        own_loss: how much the own halves count besides, which in the whole hardly do.
     """
 
     def __init__(
-        self, encoder: RecurrentEncoder, clips: StreamClips, formula: Formula, batch_size: int, batches: int
+        self,
+        encoder: RecurrentEncoder,
+        clips: StreamClips,
+        formula: Formula,
+        batch_size: int,
+        batches: int,
+        own_loss: float = 0.0,
     ) -> None:
         self.network: nn.Module = encoder
+        self._own_loss = own_loss
         self._clips, self._formula = clips, formula
         self._batch_size, self._batches = batch_size, batches
 
@@ -159,11 +182,15 @@ class FormulaTask:
         return np.concatenate(pieces), np.concatenate(plain).mean(axis=0)
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Measured]:
-        """One minus the mean cosine, and for how many of the batch their own formula's vector is the nearest."""
+        """One minus the mean cosine, and of the own halves; how many have their own formula's vector the nearest."""
         steps, wanted = batch
         lengths = torch.full((len(steps),), steps.shape[1])
-        cosines = functional.normalize(self.network(steps, lengths)) @ functional.normalize(wanted).mT
+        given = self.network(steps, lengths)
+        cosines = functional.normalize(given) @ functional.normalize(wanted).mT
         loss = 1 - cosines.diagonal().mean()
+        if self._own_loss:
+            own = functional.cosine_similarity(given[:, HALF:], wanted[:, HALF:])
+            loss = loss + self._own_loss * (1 - own.mean())
         hits = int((cosines.argmax(dim=1) == torch.arange(len(cosines))).sum())
         return loss, Measured(loss.item() * len(steps), hits, len(steps))
 
@@ -188,8 +215,26 @@ def take_scale(encoder: RecurrentEncoder, clips: StreamClips) -> None:
         bias.sub_(weight @ mean)
 
 
-@torch.inference_mode()
 def centre_of(encoder: RecurrentEncoder, clips: StreamClips) -> Tensor:
     """The mean (D,) of the vectors of the clips, of an encoder that takes nothing away yet."""
-    vectors = [encoder(torch.from_numpy(clip[0])[None], torch.tensor([len(clip[0])])) for clip in clips.clips]
-    return torch.cat(vectors).mean(dim=0)
+    return vectors_of(encoder, clips).mean(dim=0)
+
+
+@torch.inference_mode()
+def vectors_of(encoder: RecurrentEncoder, clips: StreamClips) -> Tensor:
+    """The vectors (N, D) of the clips."""
+    return torch.cat([encoder(torch.from_numpy(clip[0])[None], torch.tensor([len(clip[0])])) for clip in clips.clips])
+
+
+def stream_weights(vectors: Mapping[StreamName, Floats]) -> dict[StreamName, float]:
+    """How much each stream is to count beside the others, given the vectors (N, D_s) of clips: 1 for the largest.
+
+    One over the variance of the cosines of different clips, nearly all of which have nothing to do with each other: as
+    measurements of different noise are weighed in a mean, so that no stream's chance likeness drowns the others.
+    """
+    variance = {}
+    for stream, rows in vectors.items():
+        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        variance[stream] = float(np.var((unit @ unit.T)[np.triu_indices(len(unit), 1)]))
+    least = min(variance.values())
+    return {stream: float(f"{least / each:.2g}") for stream, each in variance.items()}

@@ -26,7 +26,7 @@ from tristream.streams.grid import Grid
 DIMS = {"temporal": 6}
 WINDOWS = Windows(1.0, 0.5, Grid(2, 3))
 MODEL_ID = "0123456789ab"
-KIND = TableKind(MODEL_ID, "fake", WINDOWS, DIMS)
+KIND = TableKind(MODEL_ID, "fake", WINDOWS, DIMS, dict.fromkeys(DIMS, 1.0))
 
 
 def clips(windows: int, seed: int = 0, strange: tuple[int, int] | None = None) -> tuple[ClipEmbedding, ...]:

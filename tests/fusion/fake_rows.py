@@ -19,7 +19,7 @@ from tristream.fusion.windows import Windows
 MODEL_ID = "0123456789ab"
 WINDOWS = Windows(2.0, 2.0)
 DIMS = {"spatial": 3, "audio": 2}
-KIND = TableKind(MODEL_ID, "fake", WINDOWS, DIMS)
+KIND = TableKind(MODEL_ID, "fake", WINDOWS, DIMS, dict.fromkeys(DIMS, 1.0))
 PATHS = [f"/videos/{i}.avi" for i in range(24)]
 
 

@@ -13,8 +13,10 @@ import torch
 
 import tristream
 from tristream.fusion.assemble import build_parts
+from tristream.fusion.config import CAMERA, POCKET
 from tristream.fusion.model import Model
 from tristream.fusion.overrides import Overrides
+from tristream.fusion.plan import step_plan
 from tristream.fusion.source import find_model
 from tristream.fusion.windows import Windows
 from tristream.streams.config import StreamName
@@ -273,6 +275,18 @@ def test_a_tile_of_the_spatial_stream_sees_its_part_of_the_frame(make_video: Mak
     np.testing.assert_allclose(tiles[3].vector, dark, rtol=1e-2, atol=1e-3)  # as dark as the lower left
     assert np.linalg.norm(bright - dark) > 10 * np.linalg.norm(tiles[3].vector - dark)
     assert np.linalg.norm(border - dark) > 10 * np.linalg.norm(tiles[3].vector - dark)
+
+
+@pytest.mark.parametrize("grid", [Grid(1, 2), Grid(2, 3), Grid(4, 6)])
+def test_a_motion_cnn_that_has_learned_sees_tiles_of_the_size_it_learned_on(grid: Grid) -> None:
+    learned, fixed = POCKET.flow, CAMERA.flow
+    flow = step_plan(POCKET, None, Windows(grid=grid)).flow
+    assert flow is not None
+    stacks = np.zeros((1, 2, flow.height, flow.width), np.float16)
+    assert grid.cut(stacks, axis=2).shape[3:] == (learned.height, learned.width)
+    flow = step_plan(CAMERA, None, Windows(grid=grid)).flow
+    assert flow is not None
+    assert (flow.height, flow.width) == (fixed.height, fixed.width)
 
 
 def test_sound_goes_to_every_tile(clip: Path) -> None:

@@ -29,7 +29,7 @@ def _write(output: Path | str, *paths: str, overwrite: bool = False) -> None:
 
 
 def _put(sink: Sink, *paths: str) -> None:
-    sink.begin(TableKind(SOURCE.model_id, "fake", WINDOWS, DIMS))
+    sink.begin(TableKind(SOURCE.model_id, "fake", WINDOWS, DIMS, dict.fromkeys(DIMS, 1.0)))
     for path in paths:
         sink.put(rows_for(path))
 

@@ -35,7 +35,9 @@ def test_it_is_small_and_trained_and_as_the_code_says() -> None:
     source = find_model("pocket")
     assert source.untrained == ()
     assert source.warning == ""
-    assert source.config == POCKET
+    assert source.config == POCKET.with_stream_weights(source.config.stream_weights)
+    assert source.config.stream_weights["spatial"] == 1
+    assert all(0.1 < weight < 1 for stream, weight in source.config.stream_weights.items() if stream != "spatial")
     files = sorted(SHIPPED.glob("pocket/*.safetensors"))
     assert [file.stem for file in files] == ["audio", "spatial", "temporal"]
     assert sum(file.stat().st_size for file in files) < 25e6
@@ -45,14 +47,13 @@ def test_it_is_small_and_trained_and_as_the_code_says() -> None:
         assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
 
 
-def test_each_stream_has_the_length_that_makes_a_value_about_one(
-    pocket: Model, make_video: MakeVideo, tmp_path: Path
-) -> None:
+def test_each_stream_has_the_length_by_which_it_counts(pocket: Model, make_video: MakeVideo, tmp_path: Path) -> None:
     clip = make_video(tmp_path / "clip.mkv", seconds=3, fps=25, sound_hz=16_000)
     result = pocket.embed(clip)
     assert pocket.dims == {"spatial": 256, "temporal": 256, "audio": 256}
     for stream in pocket.dims:
-        assert np.linalg.norm(result.stream(stream)) == pytest.approx(16, rel=1e-3)
+        length = 16 * pocket.config.stream_weights[stream] ** 0.5
+        assert np.linalg.norm(result.stream(stream)) == pytest.approx(length, rel=1e-3)
 
 
 @pytest.mark.reference

@@ -95,7 +95,10 @@ def test_pyarrow_reads_a_table_as_it_is(tmp_path: Path) -> None:
     assert read.num_rows == 3 + 1 + 3
     assert dataset.schema.field("embedding").type == pa.list_(pa.float32(), 5)
     about = json.loads(dataset.schema.metadata[b"tristream"])
-    assert about["streams"] == {"spatial": {"offset": 0, "length": 3}, "audio": {"offset": 3, "length": 2}}
+    assert about["streams"] == {
+        "spatial": {"offset": 0, "length": 3, "weight": 1.0},
+        "audio": {"offset": 3, "length": 2, "weight": 1.0},
+    }
     assert (about["model_id"], about["window_seconds"], about["stride_seconds"]) == (MODEL_ID, 2.0, 2.0)
     failed = read.filter(pa.compute.field("status") == "error").to_pylist()[0]
     assert failed["embedding"] is None

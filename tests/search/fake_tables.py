@@ -69,10 +69,11 @@ def put(
     windows: Windows = WINDOWS,
     model_id: str = MODEL_ID,
     contents: Mapping[str, str] | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> Path:
     """Put videos into a table, those of a path that is there in place of it."""
     with EmbeddingTable(folder, model_id, windows) as table:
-        table.begin(TableKind(model_id, "fake", windows, dims))
+        table.begin(TableKind(model_id, "fake", windows, dims, weights or dict.fromkeys(dims, 1.0)))
         for each in videos:
             content = (contents or {}).get(each.path, content_of(each.path))
             table.put(rows_of(each, each.path, content))

@@ -73,6 +73,17 @@ def test_weights_at_query_time_rank_as_comparing_with_every_row(
     np.testing.assert_allclose([expected[name] for name in names], sorted(expected.values(), reverse=True), atol=1e-6)
 
 
+def test_without_weights_the_models_own_count(tmp_path: Path) -> None:
+    own = {"spatial": 1.0, "temporal": 0.5, "audio": 0.25}
+    update_index(put(tmp_path / "table", VIDEOS, weights=own), tmp_path / "index")
+    index = VideoIndex(tmp_path / "index")
+    assert index.weights == own
+    asked = index.search(query(5), 20, weights=own)
+    assert [moment.score for moment in index.search(query(5), 20)] == [moment.score for moment in asked]
+    alike = index.search(query(5), 20, weights=dict.fromkeys(own, 1.0))
+    assert [moment.score for moment in asked] != [moment.score for moment in alike]
+
+
 def test_the_score_is_the_sum_of_its_parts_and_a_mean_of_cosines(index: VideoIndex) -> None:
     weights = {"spatial": 1.0, "temporal": 0.5, "audio": 0.25}
     for moment in index.search(query(5), 20, weights=weights):

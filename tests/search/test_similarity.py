@@ -6,7 +6,7 @@ import pytest
 from tristream.search.similarity import checked_weights, cosines, parse_weights, unit
 from tristream.streams.errors import UsageError
 
-DIMS = {"spatial": 3, "temporal": 2, "audio": 4}
+OWN = {"spatial": 2.0, "temporal": 1.0, "audio": 0.5}
 
 
 def test_weights_are_read_as_they_are_written() -> None:
@@ -24,14 +24,14 @@ def test_a_stream_has_one_weight() -> None:
         parse_weights("audio=1,audio=2")
 
 
-def test_streams_that_are_not_named_do_not_count_and_without_weights_all_do() -> None:
-    assert checked_weights({"audio": 2.0}, tuple(DIMS)) == {"spatial": 0.0, "temporal": 0.0, "audio": 1.0}
-    assert checked_weights({"spatial": 1e300, "audio": 5e299}, tuple(DIMS)) == {
+def test_streams_that_are_not_named_do_not_count_and_without_weights_they_are_the_models() -> None:
+    assert checked_weights({"audio": 2.0}, OWN) == {"spatial": 0.0, "temporal": 0.0, "audio": 1.0}
+    assert checked_weights({"spatial": 1e300, "audio": 5e299}, OWN) == {
         "spatial": 1.0,
         "temporal": 0.0,
         "audio": 0.5,
     }
-    assert checked_weights(None, tuple(DIMS)) == {"spatial": 1.0, "temporal": 1.0, "audio": 1.0}
+    assert checked_weights(None, OWN) == {"spatial": 1.0, "temporal": 0.5, "audio": 0.25}
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_streams_that_are_not_named_do_not_count_and_without_weights_all_do() ->
 )
 def test_weights_that_cannot_be_are_refused(weights: dict[str, float], says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        checked_weights(weights, tuple(DIMS))
+        checked_weights(weights, OWN)
 
 
 def test_unit_vectors_have_length_one_and_zero_stays_zero() -> None:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torchvision.models.optical_flow import Raft_Small_Weights, raft_small
 
+from tristream.streams import flow as flow_module
 from tristream.streams.config import FlowConfig
 from tristream.streams.errors import FlowError, ModelError, UsageError
-from tristream.streams.flow import ENGINES, SHORTEST_SIDE, FlowFrame, make_engine, mean_length
+from tristream.streams.flow import ENGINES, SHORTEST_SIDE, DisEngine, FlowFrame, make_engine, mean_length
 from tristream.streams.motion_vectors import VECTOR_DTYPE, MotionVectors
 
 HEIGHT, WIDTH = 72, 96
@@ -111,6 +112,30 @@ def test_the_smallest_picture_works(name: str) -> None:
     picture = texture(0, SHORTEST_SIDE, SHORTEST_SIDE)
     flow = make_engine(FlowConfig(name))(shifted(picture, 0, 0), shifted(picture, 1, 0))
     np.testing.assert_allclose(np.median(flow, axis=(0, 1)), [1, 0], atol=0.2)
+
+
+def test_small_pictures_take_one_thread_and_leave_the_number_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, told = cv2.getNumThreads(), []
+    engine = DisEngine("fast")
+    calculate = engine._dis.calc
+
+    class Telling:
+        def calc(self, *arguments: object) -> object:
+            told.append(cv2.getNumThreads())
+            return calculate(*arguments)
+
+    monkeypatch.setattr(engine, "_dis", Telling())
+    try:
+        cv2.setNumThreads(3)
+        for height, width in ((120, 160), (240, 320)):
+            frame = FlowFrame(np.zeros((height, width), np.uint8))
+            engine(frame, frame)
+        assert (told, cv2.getNumThreads()) == ([1, 3], 3)
+        with flow_module._one_thread, flow_module._one_thread:  # of two videos at once
+            assert cv2.getNumThreads() == 1
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_mean_length() -> None:

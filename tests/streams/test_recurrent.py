@@ -150,6 +150,20 @@ def test_mean_is_the_mean_of_each_clips_own_steps_in_training_too() -> None:
     assert parameters(network) == 0
 
 
+def test_centred_vectors_are_as_long_as_their_stream_counts() -> None:
+    torch.manual_seed(0)
+    network = RecurrentEncoder(FEATURES, RecurrentConfig(hidden=4, centred=True, weight=0.25)).eval()
+    features, lengths = padded(clips([1, 4, 6]), 8, 0.0)
+    vectors = network(features, lengths)
+    torch.testing.assert_close(vectors.norm(dim=1), torch.full((3,), (8 * 0.25) ** 0.5))
+    plain = RecurrentEncoder(FEATURES, RecurrentConfig(hidden=4)).eval()
+    plain.load_state_dict({name: tensor for name, tensor in network.state_dict().items() if name != "centre"})
+    network.centre = torch.linspace(-1, 1, 8)
+    about = plain(features, lengths) - network.centre
+    expected = about / about.norm(dim=1, keepdim=True) * (8 * 0.25) ** 0.5
+    torch.testing.assert_close(network(features, lengths), expected)
+
+
 def test_per_step_the_vector_is_the_mean_of_the_outputs_at_a_clips_own_steps() -> None:
     for config in PER_STEP:
         network, sequences = encoder(config), clips([1, 4, 6])
@@ -280,6 +294,12 @@ def test_features_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
         (RecurrentConfig(projection=(4, 0)), "projection of a recurrent encoder must be at least 1, got 0"),
         (RecurrentConfig(dense=(-1, 4)), "dense of a recurrent encoder must be at least 1, got -1"),
         (RecurrentConfig(filters=(4,)), "filters are those of a convlstm; 'gru' has none"),
+        (
+            RecurrentConfig(centred=True, weight=0.0),
+            "weight of a centred stream is a number over 0, of others 1; got 0",
+        ),
+        (RecurrentConfig(centred=True, weight=float("nan")), "got nan"),
+        (RecurrentConfig(weight=0.5), "of others 1; got 0.5"),
         (RecurrentConfig(dropout=1.0), "dropout must be at least 0 and under 1, got 1.0"),
         (RecurrentConfig("transformer"), "one of gru, lstm, rnn, mean; got 'transformer'"),  # type: ignore[arg-type]
     ],

@@ -186,7 +186,7 @@ def test_which_frames_may_be_steps() -> None:
 
 
 @pytest.mark.parametrize(("fps", "jump"), [(25.0, 5), (30.0, 6), (29.97, 6), (10.0, 2), (5.0, 1), (3.0, 1), (12.0, 3)])
-def test_per_second_looks_as_often_whatever_the_frame_rate(fps: float, jump: int) -> None:
+def test_per_second_takes_the_first_frame_after_its_part_of_a_second(fps: float, jump: int) -> None:
     assert able(SamplingConfig("per-second", per_second=5), fps) == list(range(0, 61, jump))
 
 

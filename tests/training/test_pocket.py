@@ -2,6 +2,7 @@
 
 import wave
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tristream
+from tristream.streams.errors import ModelError
+from tristream.streams.log_mel import LOG_OFFSETS
+from tristream.streams.media import AudioBlock
+from tristream.streams.sound import SoundSteps
 from tristream.streams.yamnet import YAMNet
 from tristream.training import pocket as script
 from tristream.training.pocket import Sources, Workshop
+from tristream.training.pocket_steps import CUTS, _Changes
 
 MakeVideo = Callable[..., Path]
 LITTLE = {
@@ -62,7 +68,56 @@ def test_it_goes_on_where_it_was_stopped_and_gives_a_model(
     written = load_file(tmp_path / "model" / "spatial.safetensors")
     torch.testing.assert_close(written["cnn.layer3.pointwise.weight"], kept["layer3.pointwise.weight"].half())
     assert written["recurrent.centre"].shape == (256,)
+    assert {"spatial.4", "temporal.3", "audio.2"} <= load_file(work / "steps" / "clip-1.safetensors").keys()
     model = tristream.load_model(tmp_path / "model")
     assert model.source.untrained == ()
+    weights = model.config.stream_weights
+    assert max(weights.values()) == 1
     result = model.embed(sources.clips[1])
     assert result.present == {"spatial": True, "temporal": True, "audio": True}
+    lengths = [np.linalg.norm(result.stream(stream)) for stream in weights]
+    assert lengths == pytest.approx([16 * weight**0.5 for weight in weights.values()])
+
+
+def test_a_folder_of_other_settings_or_nothing_to_learn_from_is_refused(
+    sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Workshop(sources, tmp_path / "work")
+    Workshop(sources, tmp_path / "work")
+    with monkeypatch.context() as other:
+        other.setattr(script, "ENCODER_EPOCHS", 1)
+        with pytest.raises(ModelError, match="begun with other sources or settings"):
+            Workshop(sources, tmp_path / "work")
+    with pytest.raises(ModelError, match="no sounds to learn from"):
+        Workshop(replace(sources, sounds=()), tmp_path / "other")
+    with pytest.raises(ModelError, match=r"no .*nothing\.safetensors"):
+        Workshop(replace(sources, yamnet=tmp_path / "nothing.safetensors"), tmp_path / "other")
+
+
+@pytest.mark.reference
+def test_nothing_that_is_measured_on_is_learned_from(shared: Path) -> None:
+    sources = Sources.below(shared / "data", shared / "weights")
+    test = {path.resolve() for path in (shared / "data/ucf101-6c/test").rglob("*.avi")}
+    assert len(sources.clips) == 108
+    assert not test & {path.resolve() for path in sources.clips}
+    assert len(sources.sounds) == 160
+    assert {path.name[:2] for path in sources.sounds} == {"1-", "2-"}
+
+
+def test_changed_copies_are_what_they_are_said_to_be() -> None:
+    generator = np.random.default_rng(0)
+    changes = _Changes(generator)
+    frames = generator.integers(0, 256, (2, 40, 60, 3), np.uint8)
+    plain, *cut, mirrored = changes.versions("spatial", frames)
+    np.testing.assert_array_equal(plain, frames)
+    assert len(cut) == CUTS
+    assert all(each.shape == frames.shape for each in cut)
+    np.testing.assert_allclose(mirrored[:, :, ::-1], np.clip(frames * changes._light, 0, 255).astype(np.uint8))
+    flow = np.full((2, 20, 40, 60), 3.0, np.float16)  # all that moves is nearer, and so faster
+    for version in list(changes.versions("temporal", flow))[1:]:
+        np.testing.assert_allclose(version, 3 / 0.9, rtol=1e-3)
+    waveform = generator.standard_normal(16_000).astype(np.float32) * np.linspace(0, 0.1, 16_000, dtype=np.float32)
+    quiet = next(iter(SoundSteps(LOG_OFFSETS["small"]).add(AudioBlock(0.0, waveform)))).take(slice(None))
+    louder = AudioBlock(0.0, waveform * np.float32(changes._gain))
+    expected = next(iter(SoundSteps(LOG_OFFSETS["small"]).add(louder))).take(slice(None))
+    np.testing.assert_allclose(list(changes.versions("audio", quiet))[1], expected, atol=1e-2)

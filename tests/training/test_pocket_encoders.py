@@ -13,13 +13,16 @@ from tristream.training.distilling import cosine_rates
 from tristream.training.loop import fit
 from tristream.training.pocket_encoders import (
     HALF,
+    Block,
     Formula,
     FormulaTask,
     StreamClips,
     centre_of,
     other_formula,
     picture_formula,
+    stream_weights,
     take_scale,
+    vectors_of,
 )
 from tristream.training.recipes import FitConfig, OptimiserConfig
 
@@ -60,7 +63,7 @@ def test_what_can_be_told_of_the_picture_agrees_with_it() -> None:
         tuple((steps @ turn, other @ turn) for steps, other in pictures.clips), pictures.singles @ turn
     )
     told = np.arange(0, 60, 2)  # every second has a picture beside it
-    formula = other_formula(sounds, shown[told], told, [(slice(0, FEATURES), 1.0)], seed=2)
+    formula = other_formula(sounds, shown[told], told, [Block(slice(0, FEATURES))], seed=2)
     halves = formula(sounds.means())[1::2, :HALF]
     agreement = cosines(np.concatenate([halves, shown[1::2]]))[:30, 30:]
     assert agreement.diagonal().mean() > agreement.mean() + 0.5
@@ -106,3 +109,30 @@ def test_the_centre_is_the_mean_of_the_vectors() -> None:
 def test_a_formula_is_linear() -> None:
     formula = Formula(np.ones(3, np.float32), np.eye(3, 256, dtype=np.float32))
     assert formula(np.array([[1, 2, 3]], np.float32))[0, :4].tolist() == [0, 1, 2, 0]
+
+
+def test_each_block_of_features_has_its_share_of_each_half() -> None:
+    known = clips(60)
+    shown = np.random.default_rng(1).standard_normal((60, HALF)).astype(np.float32)
+    blocks = [Block(slice(0, 20), 0.9, 0.2), Block(slice(20, FEATURES), 0.1, 0.8)]
+    formula = other_formula(known, shown, np.arange(60), blocks, seed=2)
+    about = known.means() - formula.centre
+    own = [about[:, block.columns] @ formula.matrix[block.columns, HALF:] for block in blocks]
+    energy = [float(np.sum(part**2)) for part in own]
+    assert energy[1] / sum(energy) == pytest.approx(0.8, abs=0.05)
+
+
+def test_streams_count_by_how_little_is_alike_by_chance() -> None:
+    generator = np.random.default_rng(0)
+    wide, narrow = generator.standard_normal((200, 40)), generator.standard_normal((200, 10))
+    weights = stream_weights({"spatial": wide.astype(np.float32), "audio": narrow.astype(np.float32)})
+    assert weights["spatial"] == 1
+    assert weights["audio"] == pytest.approx(10 / 40, abs=0.03)  # the variance of such cosines is 1 over the dimensions
+
+
+def test_vectors_are_those_of_the_clips_as_they_are() -> None:
+    known = clips(4)
+    encoder = RecurrentEncoder(FEATURES, RecurrentConfig(hidden=4, layers=1, dropout=0.0)).eval()
+    with torch.inference_mode():
+        second = encoder(torch.from_numpy(known.clips[2][0])[None], torch.tensor([len(known.clips[2][0])]))
+    torch.testing.assert_close(vectors_of(encoder, known)[2:3], second)

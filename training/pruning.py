@@ -64,7 +64,7 @@ def with_inputs(convolutions: Sequence[Folded], inputs: int) -> list[Folded]:
 
 
 @torch.no_grad()
-def slimmed(
+def pruned(
     teacher: Sequence[Folded], pictures: Tensor, width: float, features: int, activation: type[nn.Module] = nn.ReLU6
 ) -> MobileNet:
     """A thinner network that begins near the teacher, in float32, on the CPU, in evaluation mode.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tristream.streams.mobilenet import MobileNet
 from tristream.streams.yamnet import YAMNet
-from tristream.training.slimming import folded_convolutions, slimmed, with_inputs
+from tristream.training.pruning import folded_convolutions, pruned, with_inputs
 
 
 def pictures(count: int, channels: int = 3, seed: int = 0) -> Tensor:
@@ -36,14 +36,14 @@ def cosine(ours: Tensor, theirs: Tensor) -> float:
 
 
 def test_at_full_width_it_is_the_teacher(teacher: nn.Module) -> None:
-    thin = slimmed(folded_convolutions(teacher), pictures(16), width=1.0, features=1024)
+    thin = pruned(folded_convolutions(teacher), pictures(16), width=1.0, features=1024)
     with torch.inference_mode():
         torch.testing.assert_close(thin.means(pictures(4, seed=2)), teacher(pictures(4, seed=2)), atol=2e-3, rtol=2e-2)
 
 
 def test_training_begins_at_the_same_function(teacher: nn.Module) -> None:
     seen = pictures(64)
-    thin = slimmed(folded_convolutions(teacher), seen, width=0.5, features=1024)
+    thin = pruned(folded_convolutions(teacher), seen, width=0.5, features=1024)
     with torch.no_grad():
         torch.testing.assert_close(thin.train().means(seen), thin.eval().means(seen), atol=1e-2, rtol=1e-2)
 
@@ -59,16 +59,16 @@ def test_thinner_it_stays_near_and_nearer_than_without_the_fit(shared: Path, mon
     convolutions = folded_convolutions(network)
     with torch.inference_mode():
         expected = network(unseen)
-        fitted = slimmed(convolutions, known, width=0.75, features=1024).means(unseen)
-        monkeypatch.setattr("tristream.training.slimming._fitted", lambda plain, *_: plain)
-        unfitted = slimmed(convolutions, known, width=0.75, features=1024).means(unseen)
+        fitted = pruned(convolutions, known, width=0.75, features=1024).means(unseen)
+        monkeypatch.setattr("tristream.training.pruning._fitted", lambda plain, *_: plain)
+        unfitted = pruned(convolutions, known, width=0.75, features=1024).means(unseen)
     assert cosine(fitted, expected) > max(0.6, cosine(unfitted, expected) + 0.1)
 
 
 def test_a_network_on_pictures_reads_grey_ones(teacher: nn.Module) -> None:
     convolutions = with_inputs(folded_convolutions(teacher), 1)
     grey = pictures(8, channels=1)
-    thin = slimmed(convolutions, grey, width=1.0, features=1024)
+    thin = pruned(convolutions, grey, width=1.0, features=1024)
     with torch.inference_mode():
         expected = teacher(grey.expand(-1, 3, -1, -1))
         torch.testing.assert_close(thin.means(grey), expected, atol=2e-3, rtol=2e-2)
@@ -78,6 +78,6 @@ def test_yamnets_convolutions_are_found_in_their_order() -> None:
     found = folded_convolutions(YAMNet())
     assert len(found) == 27
     assert [len(each.weight) for each in found[:3]] == [32, 32, 64]
-    thin = slimmed(found, torch.randn(8, 1, 96, 64), 0.25, 1024, nn.ReLU)
+    thin = pruned(found, torch.randn(8, 1, 96, 64), 0.25, 1024, nn.ReLU)
     assert isinstance(thin, MobileNet)
     assert not any(isinstance(module, nn.ReLU6) for module in thin.modules())

@@ -1,0 +1,71 @@
+"""What happens while a file is embedded: CNN calls side by side, in order, and none left behind."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from torch import Tensor
+
+import tristream
+from tristream.fusion.model import Model
+from tristream.fusion.windows import Windows
+
+MakeVideo = Callable[..., Path]
+
+
+@pytest.fixture
+def camera() -> Model:
+    return tristream.load_model("camera", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def clip(make_video: MakeVideo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_video(tmp_path_factory.mktemp("clip") / "clip.mkv", seconds=8, fps=25)
+
+
+def test_a_slow_call_does_not_change_the_order(camera: Model, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = camera.embed(clip, window=1.0, batch_size=5).vector
+    features, calls = camera.streams["temporal"].features, []
+
+    def slow_at_first(inputs: NDArray[np.float16]) -> Tensor:
+        calls.append(len(inputs))
+        time.sleep(0.3 if len(calls) in (1, 4) else 0)
+        return features(inputs)
+
+    monkeypatch.setattr(camera.streams["temporal"], "features", slow_at_first)
+    result = camera.embed(clip, window=1.0, batch_size=5)
+    assert len(calls) > 10
+    np.testing.assert_array_equal(result.vector, expected)
+
+
+def test_an_error_of_a_call_reaches_the_caller(camera: Model, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(inputs: NDArray[np.float16]) -> Tensor:
+        raise MemoryError("no room for it")
+
+    monkeypatch.setattr(camera.streams["temporal"], "features", fails)
+    with pytest.raises(MemoryError, match="no room for it"):
+        camera.embed(clip)
+    monkeypatch.undo()
+    assert camera.embed(clip).present["temporal"]  # and the threads are still there
+
+
+def test_calls_that_wait_end_with_a_consumer_that_stops(
+    camera: Model, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, calls = camera.streams["temporal"].features, []
+
+    def slow(inputs: NDArray[np.float16]) -> Tensor:
+        calls.append(len(inputs))
+        time.sleep(0.05)
+        return features(inputs)
+
+    monkeypatch.setattr(camera.streams["temporal"], "features", slow)
+    with camera.open(clip, Windows(0.4, 0.4), batch_size=2) as opened:
+        next(clips := opened.clips())
+        clips.close()
+        made = len(calls)
+        time.sleep(0.5)
+    assert len(calls) <= made + 2
