@@ -203,7 +203,7 @@ def measure(ped2: Ped2, arguments: argparse.Namespace) -> None:
     alone = appearance(("spatial",), arguments.spatial_weights)
     tell("streams", "MobileNetV1 and histograms", ped2.evaluate(both, OURS, FitSettings(hold_out=0)))
     tell("streams", "MobileNetV1 alone", ped2.evaluate(alone, OURS, FitSettings(hold_out=0)))
-    for streams in (("spatial", "temporal"), ("spatial",)):
+    for streams in (("spatial", "temporal"), ("temporal",), ("spatial",)):
         source = find_model("pocket", Overrides(streams=streams))
         name = f"pocket: {' and '.join(streams)}{' alone' if len(streams) == 1 else ''}"
         tell("streams", name, ped2.evaluate(source, OURS, FitSettings(hold_out=0)))
