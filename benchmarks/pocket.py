@@ -11,8 +11,8 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 from clips import SHARED
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from retrieval import average_precision
 
 from tristream.streams.config import StreamName
-from tristream.training import pocket_encoders
-from tristream.training.pocket import MOTION_BLOCKS, SEED, Sources, Workshop
+from tristream.training.pocket import MOTION_BLOCKS, SEED, SHARED_AMPLITUDES, Workshop
 from tristream.training.pocket_encoders import HALF, Block, StreamClips, other_formula, picture_formula
+from tristream.training.pocket_sources import Sources
 
 PARTS = 3
 AMPLITUDES = (0.0, 0.5, 0.7, 0.8, 0.9, 1.0)  # of the shared half
@@ -80,16 +80,14 @@ def tell_formulas(clips: Clips, pictures: Clips) -> None:
     size = clips.clips[0][0].shape[1]
     blocks = MOTION_BLOCKS if clips.stream == "temporal" else [Block(slice(0, size))]
 
-    def embed(known: NDArray[np.intp], asking: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    def embed(amplitude: float, known: NDArray[np.intp], asking: NDArray[np.intp]) -> tuple[Floats, Floats]:
         of_pictures = pictures.some(np.array([place[clips.names[row]] for row in known]))
         shown = picture_formula(of_pictures, SEED)(of_pictures.means())[:, :HALF]
-        formula = other_formula(clips.some(known), shown, np.arange(len(known)), blocks, SEED)
+        formula = other_formula(clips.some(known), shown, np.arange(len(known)), blocks, amplitude, SEED)
         return formula(clips.some(known).means()), formula(clips.some(asking).means())
 
     for amplitude in AMPLITUDES:
-        chosen = {"SHARED_AMPLITUDE": amplitude, "OWN_AMPLITUDE": 1 - amplitude}
-        with mock.patch.multiple(pocket_encoders, **chosen):
-            clips.tell(f"formula, {amplitude:g} of it what the picture shows", embed)
+        clips.tell(f"formula, {amplitude:g} of it what the picture shows", partial(embed, amplitude))
 
 
 def tell_sounds(workshop: Workshop, pictures: Clips) -> None:
@@ -104,8 +102,9 @@ def tell_sounds(workshop: Workshop, pictures: Clips) -> None:
     pairs = np.array([number for number, index in enumerate(known) if names[index] in place])
     of_pictures = pictures.some(np.array([place[names[known[number]]] for number in pairs]))
     shown = picture_formula(of_pictures, SEED)(of_pictures.means())[:, :HALF]
-    formula = other_formula(clips, shown, pairs, [Block(slice(0, every.means().shape[1]))], SEED)
     means = every.means()
+    blocks = [Block(slice(0, means.shape[1]))]
+    formula = other_formula(clips, shown, pairs, blocks, SHARED_AMPLITUDES["audio"], SEED)
     for name, vectors in (("mean of steps", means - means[rows[1]].mean(axis=0)), ("formula", formula(means))):
         nearest, precision = np.mean(found(vectors[rows[1]], labels[1], vectors[rows[2]], labels[2]), axis=0)
         print(f"| audio | ESC-10: {name} | {nearest:.3f} | {precision:.3f} | {len(rows[2])} |")

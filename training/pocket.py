@@ -18,7 +18,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -46,7 +46,6 @@ from tristream.streams.weights import load_weights, read_weights
 from tristream.streams.yamnet import YAMNet
 from tristream.training import pocket_pictures, pocket_sounds
 from tristream.training.checkpoint import Checkpoint
-from tristream.training.datasets import read_dataset
 from tristream.training.distilling import Distillation, cosine_rates, make_pool
 from tristream.training.loop import Progress, fit, seed_of
 from tristream.training.pocket_encoders import (
@@ -61,10 +60,10 @@ from tristream.training.pocket_encoders import (
     take_scale,
     vectors_of,
 )
+from tristream.training.pocket_sources import Sources
 from tristream.training.pocket_steps import every_fifth, sound_of, stacks_of, step_features
 from tristream.training.pruning import folded_convolutions, pruned, with_inputs
 from tristream.training.recipes import FitConfig, OptimiserConfig
-from tristream.training.splits import train_and_test
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SEED = 0
@@ -76,33 +75,12 @@ PICTURE_BATCHES, SOUND_BATCHES, ENCODER_BATCHES = 128, 64, 50  # of an epoch
 # What shape moves tells most of what is seen; of its own the stream has how fast what moves where to.
 MOTION_BLOCKS = (Block(slice(0, 1024), 0.8, 0.0), Block(slice(1024, 1024 + FlowHistogram.feature_size), 0.2, 1.0))
 OWN_LOSS = 0.5
+SHARED_AMPLITUDES = {"temporal": 0.8, "audio": 0.7}  # how much of a vector tells of the picture
 SETTINGS = (
     "SEED", "CALIBRATION", "PICTURE_PARTS", "PICTURE_PART", "SOUND_PARTS", "SOUND_PART", "PICTURE_EPOCHS",
-    "SOUND_EPOCHS", "ENCODER_EPOCHS", "PICTURE_BATCHES", "SOUND_BATCHES", "ENCODER_BATCHES", "OWN_LOSS",
+    "SOUND_EPOCHS", "ENCODER_EPOCHS", "PICTURE_BATCHES", "SOUND_BATCHES", "ENCODER_BATCHES", "MOTION_BLOCKS",
+    "OWN_LOSS", "SHARED_AMPLITUDES",
 )  # fmt: skip
-ESC10_TRAIN_FOLDS = ("1-", "2-")  # fold 3 is what it is measured on
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What is learned from."""
-
-    clips: tuple[Path, ...]  # UCF101's six classes, the train part
-    sounds: tuple[Path, ...]  # ESC-10, folds 1 and 2
-    mobilenet: Path
-    yamnet: Path
-
-    @classmethod
-    def below(cls, data: Path, weights: Path) -> "Sources":
-        """Those of folders laid out as the benchmarks' are."""
-        train, _ = train_and_test(read_dataset(data / "ucf101-6c"))
-        sounds = [path for path in data.glob("esc10/*/*.ogg") if path.name.startswith(ESC10_TRAIN_FOLDS)]
-        return cls(
-            tuple(sorted(one.path for one in train)),
-            tuple(sorted(sounds)),
-            weights / "mobilenetv1_100.safetensors",
-            weights / "yamnet.safetensors",
-        )
 
 
 class Workshop:
@@ -114,24 +92,14 @@ class Workshop:
 
     def __init__(self, sources: Sources, work: Path) -> None:
         self.sources, self.work = sources, work
-        for what, paths in (("clips", sources.clips), ("sounds", sources.sounds)):
-            if not paths:
-                raise ModelError(f"there are no {what} to learn from: --data is a folder with ucf101-6c and esc10")
-        for path in (sources.mobilenet, sources.yamnet):
-            if not path.is_file():
-                raise ModelError(f"there is no {path}: --weights is the folder of it")
+        sources.check()
         work.mkdir(parents=True, exist_ok=True)
-        facts = json.dumps(self._facts(), indent=1, sort_keys=True)
+        settings = {name: repr(globals()[name]) for name in SETTINGS}
+        facts = json.dumps(settings | sources.facts(), indent=1, sort_keys=True)
         path = work / "facts.json"
         if path.is_file() and path.read_text(encoding="utf-8") != facts:
             raise ModelError(f"{work} was begun with other sources or settings, see {path}: use another folder")
         write_atomically(path, facts.encode())
-
-    def _facts(self) -> dict[str, object]:
-        """What all that is made depends on."""
-        teachers = [sha256_of(path) for path in (self.sources.mobilenet, self.sources.yamnet)]
-        files = [path.name for path in (*self.sources.clips, *self.sources.sounds)]
-        return {name: globals()[name] for name in SETTINGS} | {"teachers": teachers, "files": files}
 
     def spatial_cnn(self) -> Path:
         """Stage 1."""
@@ -165,7 +133,7 @@ class Workshop:
 
     def _make_spatial_cnn(self) -> dict[str, Tensor]:
         folded = folded_convolutions(self._mobilenet)
-        teacher = place(_Whole(copy.deepcopy(self._mobilenet)), "cpu")
+        teacher = place(pocket_pictures.Teacher(copy.deepcopy(self._mobilenet)), "cpu")
         frames = self._frames()
 
         def part(number: int) -> tuple[NDArray[np.uint8], NDArray[np.floating]]:
@@ -300,7 +268,7 @@ class Workshop:
             shown = formula(pictures.means())[of_pairs, :HALF]
             size = clips.clips[0][0].shape[1]
             blocks = MOTION_BLOCKS if stream == "temporal" else [Block(slice(0, size))]
-            formula = other_formula(clips, shown, pairs, blocks, SEED + 2)
+            formula = other_formula(clips, shown, pairs, blocks, SHARED_AMPLITUDES[stream], SEED + 2)
         torch.manual_seed(seed_of(SEED, stream))
         config = getattr(POCKET, stream).recurrent
         encoder = RecurrentEncoder(clips.clips[0][0].shape[1], config)
@@ -328,20 +296,6 @@ class Workshop:
         source = replace(source, config=POCKET.with_stream_weights(weights))
         trained_on = "UCF101 (6 classes, train part) and ESC-10 (folds 1 and 2), no labels; made pictures and sounds"
         save_model(source, folder, name="pocket", card=card, training=Training(trained_on=trained_on), float16=True)
-
-
-class _Whole(nn.Module):
-    """MobileNetV1 on frames (B, H, W, 3) uint8, ready to be placed."""
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """Features (B, 1024) float32."""
-        pictures = pocket_pictures.as_network_sees(frames).to(next(self.backbone.parameters()).dtype)
-        features: Tensor = self.backbone(pictures.contiguous(memory_format=torch.channels_last))
-        return features.float()
 
 
 def _tell(text: str) -> None:

@@ -31,7 +31,6 @@ from tristream.training.loop import Measured
 Floats = NDArray[np.float32]
 HALF = 128  # units of a direction
 RIDGE = 0.3  # where the mean square of what is told from is 1
-SHARED_AMPLITUDE, OWN_AMPLITUDE = 0.8, 0.2  # of the halves of motion and sound
 MOST_STEPS = 180
 LEAST_LENGTH = 1e-9
 
@@ -83,7 +82,12 @@ class Block:
 
 
 def other_formula(
-    clips: StreamClips, shown: Floats, pairs: NDArray[np.intp], blocks: Sequence[Block], seed: int
+    clips: StreamClips,
+    shown: Floats,
+    pairs: NDArray[np.intp],
+    blocks: Sequence[Block],
+    shared_amplitude: float,
+    seed: int,
 ) -> Formula:
     """The formula of motion or sound.
 
@@ -91,6 +95,7 @@ def other_formula(
         shown: the first halves (P, 128) of the vectors of the pictures of some of the clips.
         pairs: which clips these are, (P,).
         blocks: of the features.
+        shared_amplitude: of the first half of the vectors, from 0 to 1; that of the second is what is left of 1.
     """
     means = clips.means()
     centre = means.mean(axis=0)
@@ -100,8 +105,9 @@ def other_formula(
     shared = weight[:, None] * told.coef_.T  # (F, 128)
     weight = _weights(about, [(block.columns, block.of_own) for block in blocks])
     own = weight[:, None] * (_axes([about * weight, (clips.singles - centre) * weight], HALF) @ _turn(seed))
-    halves = [SHARED_AMPLITUDE * shared / _length(about[pairs] @ shared), OWN_AMPLITUDE * own / _length(about @ own)]
-    return Formula(centre, np.concatenate(halves, axis=1).astype(np.float32))
+    shared *= shared_amplitude / _length(about[pairs] @ shared)
+    own *= (1 - shared_amplitude) / _length(about @ own)
+    return Formula(centre, np.concatenate([shared, own], axis=1).astype(np.float32))
 
 
 def _weights(rows: Floats, shares: Sequence[tuple[slice, float]]) -> Floats:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from tristream.training.distilling import Floats, in_batches
 from tristream.training.made_pictures import made_picture
@@ -30,6 +30,20 @@ def pool_part(
     small = np.stack([_scaled(each, SIDE_PIXELS) for each in large])
     batches = (torch.from_numpy(np.stack(large[first : first + 32])) for first in range(0, count, 32))
     return small, in_batches(teacher, batches)
+
+
+class Teacher(nn.Module):
+    """MobileNetV1 on frames (B, H, W, 3) uint8, ready to be placed on a device."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Features (B, 1024) float32."""
+        pictures = as_network_sees(frames).to(next(self.backbone.parameters()).dtype)
+        features: Tensor = self.backbone(pictures.contiguous(memory_format=torch.channels_last))
+        return features.float()
 
 
 def as_network_sees(frames: Tensor) -> Tensor:

@@ -18,7 +18,8 @@ from tristream.streams.media import AudioBlock
 from tristream.streams.sound import SoundSteps
 from tristream.streams.yamnet import YAMNet
 from tristream.training import pocket as script
-from tristream.training.pocket import Sources, Workshop
+from tristream.training.pocket import Workshop
+from tristream.training.pocket_sources import Sources
 from tristream.training.pocket_steps import CUTS, _Changes
 
 MakeVideo = Callable[..., Path]

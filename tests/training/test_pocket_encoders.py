@@ -63,7 +63,7 @@ def test_what_can_be_told_of_the_picture_agrees_with_it() -> None:
         tuple((steps @ turn, other @ turn) for steps, other in pictures.clips), pictures.singles @ turn
     )
     told = np.arange(0, 60, 2)  # every second has a picture beside it
-    formula = other_formula(sounds, shown[told], told, [Block(slice(0, FEATURES))], seed=2)
+    formula = other_formula(sounds, shown[told], told, [Block(slice(0, FEATURES))], 0.8, seed=2)
     halves = formula(sounds.means())[1::2, :HALF]
     agreement = cosines(np.concatenate([halves, shown[1::2]]))[:30, 30:]
     assert agreement.diagonal().mean() > agreement.mean() + 0.5
@@ -115,7 +115,7 @@ def test_each_block_of_features_has_its_share_of_each_half() -> None:
     known = clips(60)
     shown = np.random.default_rng(1).standard_normal((60, HALF)).astype(np.float32)
     blocks = [Block(slice(0, 20), 0.9, 0.2), Block(slice(20, FEATURES), 0.1, 0.8)]
-    formula = other_formula(known, shown, np.arange(60), blocks, seed=2)
+    formula = other_formula(known, shown, np.arange(60), blocks, 0.8, seed=2)
     about = known.means() - formula.centre
     own = [about[:, block.columns] @ formula.matrix[block.columns, HALF:] for block in blocks]
     energy = [float(np.sum(part**2)) for part in own]
