@@ -35,6 +35,7 @@ from tristream.fusion.folder import sha256_of, write_atomically
 from tristream.fusion.model import open_model
 from tristream.fusion.save import Training, save_model
 from tristream.fusion.source import SHIPPED, ModelSource, Weights, parts_of
+from tristream.streams.audio import SmallAudioCNN
 from tristream.streams.config import StreamName
 from tristream.streams.errors import ModelError, TristreamError
 from tristream.streams.flow_histogram import FlowHistogram
@@ -61,7 +62,7 @@ from tristream.training.pocket_encoders import (
     vectors_of,
 )
 from tristream.training.pocket_sources import Sources
-from tristream.training.pocket_steps import every_fifth, sound_of, stacks_of, step_features
+from tristream.training.pocket_steps import PIECES, every_fifth, sound_of, stacks_of, step_features, versions_of
 from tristream.training.pruning import folded_convolutions, pruned, with_inputs
 from tristream.training.recipes import FitConfig, OptimiserConfig
 
@@ -93,13 +94,18 @@ class Workshop:
     def __init__(self, sources: Sources, work: Path) -> None:
         self.sources, self.work = sources, work
         sources.check()
+        if work.exists() and not work.is_dir():
+            raise ModelError(f"{work} is no folder: name one for what the stages leave")
         work.mkdir(parents=True, exist_ok=True)
-        settings = {name: repr(globals()[name]) for name in SETTINGS}
-        facts = json.dumps(settings | sources.facts(), indent=1, sort_keys=True)
+        facts = {name: repr(globals()[name]) for name in SETTINGS} | sources.facts()
         path = work / "facts.json"
-        if path.is_file() and path.read_text(encoding="utf-8") != facts:
-            raise ModelError(f"{work} was begun with other sources or settings, see {path}: use another folder")
-        write_atomically(path, facts.encode())
+        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else facts
+        if other := sorted(name for name in facts.keys() | before.keys() if facts.get(name) != before.get(name)):
+            raise ModelError(
+                f"{work} was begun with another {', '.join(other)}: use another folder, "
+                f"or delete {path} and the files that depend on it"
+            )
+        write_atomically(path, (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode())
 
     def spatial_cnn(self) -> Path:
         """Stage 1."""
@@ -211,7 +217,7 @@ class Workshop:
 
     @cached_property
     def _steps(self) -> dict[str, dict[str, NDArray[np.float32]]]:
-        """Stage 4: the step features (T, F) of each file, by its name, then by stream and version."""
+        """Stage 4: the step features (T, F) of each file, by its name, then as `step_features` names them."""
         model = open_model(self._source(encoders=False))
         found: dict[str, dict[str, NDArray[np.float32]]] = {}
         folder = self.work / "steps"
@@ -239,22 +245,28 @@ class Workshop:
             weights[part] = Weights(path, sha256_of(path))
         return ModelSource("pocket", POCKET, weights)
 
-    def clips(self, stream: StreamName, singles: NDArray[np.float32] | None = None) -> tuple[StreamClips, list[str]]:
-        """The training clips that have a stream, and their names."""
-        names = [name for name, steps in self._steps.items() if f"{stream}.0" in steps]
-        versions = [
-            tuple(self._steps[name][key] for key in sorted(self._steps[name]) if key.startswith(f"{stream}."))
-            for name in names
-        ]
-        size = versions[0][0].shape[1]
-        return StreamClips(tuple(versions), np.zeros((0, size), np.float32) if singles is None else singles), names
+    def clips(self, stream: StreamName) -> tuple[StreamClips, list[str]]:
+        """The training clips that have a stream, with single steps besides, and the names of the clips."""
+        found = {name: versions for name, steps in self._steps.items() if (versions := versions_of(steps, stream))}
+        singles = {"spatial": self._pool_steps, "temporal": self._piece_steps, "audio": self._no_steps}[stream]()
+        return StreamClips(tuple(found.values()), singles), list(found)
+
+    def _pool_steps(self) -> NDArray[np.float32]:
+        """Features (N, 1024) of made and mixed pictures, as the teacher has them, of which 1 in 4 will do."""
+        features = [np.load(path) for path in sorted((self.work / "pictures").glob("features-*.npy"))]
+        means = torch.from_numpy(np.concatenate(features)[::4].astype(np.float32))
+        return np.asarray(SquareRoot()(means).numpy())
+
+    def _piece_steps(self) -> NDArray[np.float32]:
+        """Features (N, 1043) of pieces of motion, as a tile of a camera's picture shows them."""
+        return np.concatenate([steps[PIECES] for steps in self._steps.values() if PIECES in steps])
+
+    def _no_steps(self) -> NDArray[np.float32]:
+        return np.zeros((0, SmallAudioCNN.feature_size), np.float32)
 
     @cached_property
     def _pictures(self) -> tuple[StreamClips, list[str]]:
-        """The pictures' clips, with features of the pool's made and mixed pictures besides."""
-        features = [np.load(path) for path in sorted((self.work / "pictures").glob("features-*.npy"))]
-        singles = np.concatenate(features)[::4].astype(np.float32)  # as the teacher has them, of which 1 in 4 will do
-        return self.clips("spatial", SquareRoot()(torch.from_numpy(singles)).numpy())
+        return self.clips("spatial")
 
     def _make_encoder(self, stream: StreamName) -> dict[str, Tensor]:
         pictures, names = self._pictures

@@ -20,7 +20,7 @@ from tristream.streams.yamnet import YAMNet
 from tristream.training import pocket as script
 from tristream.training.pocket import Workshop
 from tristream.training.pocket_sources import Sources
-from tristream.training.pocket_steps import CUTS, _Changes
+from tristream.training.pocket_steps import CUTS, PIECE_SPEED, PIECES, PIECES_OF_STEP, _Changes, versions_of
 
 MakeVideo = Callable[..., Path]
 LITTLE = {
@@ -69,7 +69,12 @@ def test_it_goes_on_where_it_was_stopped_and_gives_a_model(
     written = load_file(tmp_path / "model" / "spatial.safetensors")
     torch.testing.assert_close(written["cnn.layer3.pointwise.weight"], kept["layer3.pointwise.weight"].half())
     assert written["recurrent.centre"].shape == (256,)
-    assert {"spatial.4", "temporal.3", "audio.2"} <= load_file(work / "steps" / "clip-1.safetensors").keys()
+    steps = load_file(work / "steps" / "clip-1.safetensors")
+    assert {"spatial.encoding", "temporal.encoding", "audio.encoding"} <= steps.keys()
+    assert len(steps[PIECES]) == PIECES_OF_STEP * len(steps["temporal.plain"])
+    versions = versions_of({name: tensor.numpy() for name, tensor in steps.items()}, "temporal")
+    assert len(versions) == CUTS + 2
+    np.testing.assert_array_equal(versions[0], steps["temporal.plain"])
     model = tristream.load_model(tmp_path / "model")
     assert model.source.untrained == ()
     weights = model.config.stream_weights
@@ -87,8 +92,10 @@ def test_a_folder_of_other_settings_or_nothing_to_learn_from_is_refused(
     Workshop(sources, tmp_path / "work")
     with monkeypatch.context() as other:
         other.setattr(script, "ENCODER_EPOCHS", 1)
-        with pytest.raises(ModelError, match="begun with other sources or settings"):
+        with pytest.raises(ModelError, match="begun with another ENCODER_EPOCHS: use another folder"):
             Workshop(sources, tmp_path / "work")
+    with pytest.raises(ModelError, match="is no folder"):
+        Workshop(sources, sources.mobilenet)
     with pytest.raises(ModelError, match="no sounds to learn from"):
         Workshop(replace(sources, sounds=()), tmp_path / "other")
     with pytest.raises(ModelError, match=r"no .*nothing\.safetensors"):
@@ -109,16 +116,22 @@ def test_changed_copies_are_what_they_are_said_to_be() -> None:
     generator = np.random.default_rng(0)
     changes = _Changes(generator)
     frames = generator.integers(0, 256, (2, 40, 60, 3), np.uint8)
-    plain, *cut, mirrored = changes.versions("spatial", frames)
+    plain, *cut, mirrored = (inputs for _, inputs in changes.versions("spatial", frames))
     np.testing.assert_array_equal(plain, frames)
     assert len(cut) == CUTS
     assert all(each.shape == frames.shape for each in cut)
     np.testing.assert_allclose(mirrored[:, :, ::-1], np.clip(frames * changes._light, 0, 255).astype(np.uint8))
     flow = np.full((2, 20, 40, 60), 3.0, np.float16)  # all that moves is nearer, and so faster
-    for version in list(changes.versions("temporal", flow))[1:]:
-        np.testing.assert_allclose(version, 3 / 0.9, rtol=1e-3)
+    of_flow = dict(changes.versions("temporal", flow))
+    for number in range(CUTS):
+        np.testing.assert_allclose(of_flow[f"cut{number}"], 3 / 0.9, rtol=1e-3)
+    pieces = of_flow["pieces"]
+    assert pieces.shape == (4, 20, 40, 60)
+    slowest, fastest = (3 * speed for speed in PIECE_SPEED)
+    assert np.all((pieces >= 0.99 * slowest) & (pieces <= 1.01 * fastest))
+    assert len(np.unique(pieces)) == 4
     waveform = generator.standard_normal(16_000).astype(np.float32) * np.linspace(0, 0.1, 16_000, dtype=np.float32)
     quiet = next(iter(SoundSteps(LOG_OFFSETS["small"]).add(AudioBlock(0.0, waveform)))).take(slice(None))
     louder = AudioBlock(0.0, waveform * np.float32(changes._gain))
     expected = next(iter(SoundSteps(LOG_OFFSETS["small"]).add(louder))).take(slice(None))
-    np.testing.assert_allclose(list(changes.versions("audio", quiet))[1], expected, atol=1e-2)
+    np.testing.assert_allclose(dict(changes.versions("audio", quiet))["louder"], expected, atol=1e-2)
