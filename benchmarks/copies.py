@@ -28,6 +28,7 @@ from retrieval import embed, published_networks
 
 from tristream.fusion.folder import write_atomically
 from tristream.fusion.parts import read_rows
+from tristream.fusion.source import ModelSource, find_model
 from tristream.fusion.windows import Windows
 from tristream.search.duplicates import THRESHOLD, find_duplicates
 from tristream.search.filters import parse_filter
@@ -125,7 +126,7 @@ def path_of(example: Example) -> Path:
     return example.path.resolve()
 
 
-def copies(examples: Sequence[Example], work: Path) -> dict[str, object]:
+def copies(examples: Sequence[Example], source: ModelSource, work: Path) -> dict[str, object]:
     """The figures of copies of these clips."""
     work.mkdir(parents=True, exist_ok=True)
     originals = [path_of(one) for one in examples]
@@ -133,7 +134,7 @@ def copies(examples: Sequence[Example], work: Path) -> dict[str, object]:
     for path, copy in copy_of.items():
         if not copy.exists():
             encode([Span(path)], copy, COPY_FPS, COPY_SIZE, COPY_CRF)
-    embed([*originals, *copy_of.values()], published_networks(), work / "table")
+    embed([*originals, *copy_of.values()], source, work / "table")
     update_index(work / "table", work / "index")
     index = VideoIndex(work / "index")
     vectors = {row["path"]: row["embedding"] for row in read_rows(work / "table") if row["level"] == "video"}
@@ -171,12 +172,12 @@ def copies(examples: Sequence[Example], work: Path) -> dict[str, object]:
     }
 
 
-def moments(examples: Sequence[Example], work: Path) -> dict[str, float]:
+def moments(examples: Sequence[Example], source: ModelSource, work: Path) -> dict[str, float]:
     """The figures of moments cut out of joined clips."""
     work.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(0)
     order = [examples[i].path.resolve() for i in generator.permutation(len(examples))]
-    source, wanted = published_networks(), {}
+    wanted = {}
     joined = [work / f"joined-{number}.mp4" for number in range(JOINED)]
     for number, target in enumerate(joined):
         begins, spans = 0.0, []
@@ -216,16 +217,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path, nargs="?", default=SHARED / "data" / "ucf101-6c")
     parser.add_argument("--train", action="store_true", help="copies of the train part, by which a threshold is chosen")
+    parser.add_argument("--model", help="MobileNetV1 and YAMNet if not given")
     parser.add_argument("--work", type=Path, help="keep what is made there, and go on from what is there")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     arguments = parser.parse_args()
     train, test = train_and_test(read_dataset(arguments.dataset))
+    source = find_model(arguments.model) if arguments.model else published_networks()
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or Path(temporary)
         if arguments.train:
-            figures = {"copies": copies(train, work / "train")}
+            figures = {"copies": copies(train, source, work / "train")}
         else:
-            figures = {"copies": copies(test, work / "test"), "moments": moments(test, work / "moments")}
+            figures = {
+                "copies": copies(test, source, work / "test"),
+                "moments": moments(test, source, work / "moments"),
+            }
     print(json.dumps(figures, indent=1))
     print(f"the default threshold of duplicates is {THRESHOLD}")
     if arguments.json is not None:

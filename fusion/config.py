@@ -66,6 +66,11 @@ class ModelConfig:
             changed[name] = replace(stream, recurrent=replace(stream.recurrent, weight=weight))
         return replace(self, **changed)
 
+    def with_new_encoder(self, name: StreamName) -> "ModelConfig":
+        """The same model with a stream whose encoder is to be trained anew: no centre or weight was measured for it."""
+        stream = getattr(self, name)
+        return replace(self, **{name: replace(stream, recurrent=replace(stream.recurrent, centred=False, weight=1.0))})
+
     def with_backbone(self, backbone: str | None, same_padding: bool | None) -> "ModelConfig":
         """The same model with another timm backbone, or other padding in it; None keeps what there is.
 

@@ -23,6 +23,7 @@ from tristream.streams.flow import FlowEngine
 from tristream.streams.frame_folder import FrameFolder
 from tristream.streams.media import MediaInfo, MediaReader
 from tristream.streams.pipeline import read_steps
+from tristream.streams.sampling import ROUNDING_SECONDS, step_distance_seconds
 from tristream.streams.side_by_side import AT_ONCE, cnn_pool
 from tristream.streams.steps import StepPlan, Steps, Timings
 
@@ -97,7 +98,7 @@ class OpenedVideo:
             present=present,
             dims=model.dims,
             clips=clips,
-            warnings=(*([model.source.warning] if model.source.warning else []), *reader.warnings),
+            warnings=tuple(filter(None, (model.source.warning, *reader.warnings, self._too_short()))),
             duration_seconds=reader.duration_seconds,
             fps=video.fps if video else None,
             width=video.width if video else None,
@@ -106,6 +107,17 @@ class OpenedVideo:
             flow_seconds=timings.flow_seconds,
             model_seconds=timings.model_seconds,
         )
+
+    def _too_short(self) -> str:
+        """What to say of windows that are shorter than the time between two steps."""
+        video, window_seconds = self.info.video, self._windows.window_seconds
+        if video is None or not self._plan.needs_video:
+            return ""
+        apart = step_distance_seconds(self._plan.sampling, video.fps)
+        if window_seconds >= apart - ROUNDING_SECONDS or window_seconds < 1 / video.fps:
+            return ""
+        strategy = self._plan.sampling.strategy
+        return f"some windows of {window_seconds:g} s have no picture: {strategy} takes one each {apart:.2f} s"
 
     def _features(self, pieces: Iterable[Steps]) -> Iterator[tuple[Steps, slice, Tensor]]:
         """The features (T, P, F) of some steps at a time, in the order of the pieces; a few are made side by side."""

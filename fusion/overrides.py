@@ -86,11 +86,9 @@ def apply_overrides(config: ModelConfig, overrides: Overrides) -> ModelConfig:
 
 
 def _with_cell(config: RecurrentConfig, cell: RecurrentCell) -> RecurrentConfig:
-    """Another cell, without what it cannot have: layers around a mean, filters, the centre of another."""
+    """Another cell, without what it cannot have: layers around a mean, filters."""
     if cell == "mean":
         config = replace(config, attention_heads=0, projection=(), dense=(), per_step=False)
-    if cell != config.cell:
-        config = replace(config, centred=False, weight=1.0)
     return replace(config, cell=cell, filters=config.filters if cell == "convlstm" else ())
 
 

@@ -127,6 +127,9 @@ def find_model(
     weights: dict[str, Weights] = {}
     for part in parts_of(config):  # a stream's CNN comes before its encoder
         weights[part] = _choose(part, source, config, overrides, untrained, weights)
+    for stream in config.streams:
+        if not weights.get(f"{stream}.recurrent", Weights()).trained:
+            config = config.with_new_encoder(stream)
     asked = {} if isinstance(name_or_path, ModelSource) else _asked(name_or_path, overrides, untrained)
     chosen = replace(source, config=config, weights=weights, asked=asked)
     if chosen.model_id != source.model_id:

@@ -79,7 +79,7 @@ class Writer:
             model=about["model"],
             asked=about.get("asked", {}),
             dims={stream: place["length"] for stream, place in about["streams"].items()},
-            weights={stream: place.get("weight", 1.0) for stream, place in about["streams"].items()},
+            weights={stream: place["weight"] for stream, place in about["streams"].items()},
             window_seconds=about["window_seconds"],
             stride_seconds=about["stride_seconds"],
             table=str(table.resolve()),

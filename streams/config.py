@@ -34,6 +34,13 @@ class SamplingConfig:
     # so that a flow vector means about the same speed in every video, and a window's frames are bounded.
     max_fps: float = 40.0
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that give no steps."""
+        if min(self.max_steps, self.frame_jump) < 1:
+            raise UsageError(f"max_steps and frame_jump must be at least 1, got {self.max_steps} and {self.frame_jump}")
+        if not (self.per_second > 0 and self.max_fps > 0):
+            raise UsageError(f"per_second and max_fps must be over 0, got {self.per_second} and {self.max_fps}")
+
 
 @dataclass(frozen=True)
 class FlowConfig:

@@ -1,6 +1,6 @@
 """The CNN of the small model's streams: pictures (B, C, H, W) -> depthwise-separable layers -> features (B, F).
 
-Source: Howard et al. 2017, "MobileNets", table 1, thinner and with any number of input channels.
+Source: Howard et al. 2017, "MobileNets", table 1, thinner, for pictures of three channels or of one.
 """
 
 from collections import OrderedDict
@@ -23,7 +23,7 @@ ROOT_OFFSET = 1e-4
 
 
 class MobileNet(nn.Sequential):
-    """MobileNetV1 without its classifier, for pictures, flow stacks or log-mel examples alike.
+    """MobileNetV1 without its classifier, for frames, pictures of motion and log-mel examples alike.
 
     Its layers follow one another, which is what makes it a Sequential; it computes in the dtype of its input. It pads
     as TensorFlow does, as the networks do whose weights it begins with: padded alike on both sides, ImageNet's features

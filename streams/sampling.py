@@ -1,6 +1,7 @@
 """Which frames become steps: times (T,) in seconds and motion (T,) in pixels -> sorted frame indices."""
 
 from collections.abc import Callable
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,14 @@ def may_be_step(config: SamplingConfig, number: int, waited_seconds: float) -> b
     if config.strategy == "per-second":
         return waited_seconds >= 1 / config.per_second - ROUNDING_SECONDS
     return config.strategy != "every-nth" or number % config.frame_jump == 0
+
+
+def step_distance_seconds(config: SamplingConfig, fps: float) -> float:
+    """How far apart frames that may be steps can be, in a video of so many frames a second."""
+    frame_seconds = 1 / min(fps, config.max_fps)
+    if config.strategy == "per-second":
+        return ceil((1 / config.per_second - ROUNDING_SECONDS) / frame_seconds) * frame_seconds
+    return frame_seconds * (config.frame_jump if config.strategy == "every-nth" else 1)
 
 
 def sample(
@@ -73,10 +82,6 @@ def _check(config: SamplingConfig, start_seconds: Seconds, motion: Motion, limit
         raise UsageError(f"sampling strategy must be one of {', '.join(STRATEGIES)}, got {config.strategy!r}")
     if limit < 1:
         raise UsageError(f"max_steps must be at least 1, got {limit}")
-    if config.frame_jump < 1:
-        raise UsageError(f"frame_jump must be at least 1, got {config.frame_jump}")
-    if not config.per_second > 0:
-        raise UsageError(f"per_second must be over 0, got {config.per_second}")
     if start_seconds.ndim != 1 or (motion is not None and motion.shape != start_seconds.shape):
         shapes = f"{start_seconds.shape = }, motion.shape = {None if motion is None else motion.shape}"
         raise UsageError(f"start_seconds and motion must both be (T,), got {shapes}")

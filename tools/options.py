@@ -41,7 +41,7 @@ Recurrent = Annotated[
 ]
 Sampling = Annotated[
     SamplingStrategy | None,
-    typer.Option(help="How frames are chosen where a clip has more than the model takes.", show_default=False),
+    typer.Option(help="Another way to choose which frames become steps.", show_default=False),
 ]
 Flow = Annotated[
     FlowEngineName | None,

@@ -5,6 +5,7 @@ inputs (N, …) with features (N, F) in files of a pool -> batches -> loss betwe
 
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,6 @@ def make_pool(folder: Path, parts: int, make: Callable[[int], tuple[Inputs, Floa
 
 
 def _npy(array: NDArray[Any]) -> bytes:
-    from io import BytesIO
-
     stream = BytesIO()
     np.save(stream, array, allow_pickle=False)
     return stream.getvalue()

@@ -17,6 +17,7 @@ from tristream.fusion.windows import Windows
 from tristream.fusion.worker import EmbedFile, Job, bound_memory
 from tristream.streams.config import RecurrentConfig, SamplingConfig, StreamName, to_json
 from tristream.streams.errors import UsageError
+from tristream.streams.stacks import FLOW_CENTRES
 from tristream.training.cache import GIGABYTE, FeatureCache, key_of
 from tristream.training.recipes import Augmentation
 
@@ -97,7 +98,8 @@ class ExtractionJob(Job):
         described = to_json(replace(getattr(config, wanted.stream), recurrent=RecurrentConfig()))
         of_features = wanted.kind == "features"
         if not of_features and wanted.stream == "temporal":
-            described = {}  # flow fields are the same for any CNN
+            # Flow fields are the same for any CNN, but for what is taken from each.
+            described = {"centre": FLOW_CENTRES[config.temporal.cnn]} if config.temporal else {}
         return key_of(
             version=FEATURES_VERSION,
             content=content_sha256,

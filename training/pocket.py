@@ -1,4 +1,4 @@
-"""Trains the small model that ships: `python -m tristream.training.pocket WORK -o MODEL`.
+"""Trains the small model that ships: `python -m tristream.training.pocket WORK -o MODEL --data DIR --weights DIR`.
 
 real clips (train parts only), made pictures and sounds, ImageNet's MobileNetV1 and AudioSet's YAMNet -> a model folder
 
@@ -6,7 +6,7 @@ Stages, each of which leaves a file in WORK that a later run goes on from:
 1. pictures: MobileNetV1 made thinner, then taught to see at 160 pixels what the whole one sees at 224;
 2. sounds: YAMNet likewise, from VGGish's log-mel;
 3. motion: MobileNetV1 made thinner on pictures of motion, by formula alone;
-4. steps: the features of all training clips, as embedding them gives them, and of changed copies;
+4. steps: the features of all training clips, as embedding them gives them, of changed copies, and of pieces of motion;
 5. encoders: each stream's recurrent network, after the formula that `pocket_encoders` tells of.
 
 No label of any clip is looked at. It takes about an hour and a half on two cores, most of it stage 1, and 4 GB of disk.
@@ -34,7 +34,7 @@ from tristream.fusion.config import POCKET
 from tristream.fusion.folder import sha256_of, write_atomically
 from tristream.fusion.model import open_model
 from tristream.fusion.save import Training, save_model
-from tristream.fusion.source import SHIPPED, ModelSource, Weights, parts_of
+from tristream.fusion.source import ModelSource, Weights, parts_of
 from tristream.streams.audio import SmallAudioCNN
 from tristream.streams.config import StreamName
 from tristream.streams.errors import ModelError, TristreamError
@@ -45,7 +45,7 @@ from tristream.streams.recurrent import RecurrentEncoder
 from tristream.streams.temporal import motion_picture
 from tristream.streams.weights import load_weights, read_weights
 from tristream.streams.yamnet import YAMNet
-from tristream.training import pocket_pictures, pocket_sounds
+from tristream.training import distilling, pocket_encoders, pocket_pictures, pocket_sounds, pocket_steps
 from tristream.training.checkpoint import Checkpoint
 from tristream.training.distilling import Distillation, cosine_rates, make_pool
 from tristream.training.loop import Progress, fit, seed_of
@@ -66,7 +66,6 @@ from tristream.training.pocket_steps import PIECES, every_fifth, sound_of, stack
 from tristream.training.pruning import folded_convolutions, pruned, with_inputs
 from tristream.training.recipes import FitConfig, OptimiserConfig
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 SEED = 0
 CALIBRATION = 384  # inputs that a thin network is fitted on
 PICTURE_PARTS, PICTURE_PART = 24, 1024
@@ -77,11 +76,6 @@ PICTURE_BATCHES, SOUND_BATCHES, ENCODER_BATCHES = 128, 64, 50  # of an epoch
 MOTION_BLOCKS = (Block(slice(0, 1024), 0.8, 0.0), Block(slice(1024, 1024 + FlowHistogram.feature_size), 0.2, 1.0))
 OWN_LOSS = 0.5
 SHARED_AMPLITUDES = {"temporal": 0.8, "audio": 0.7}  # how much of a vector tells of the picture
-SETTINGS = (
-    "SEED", "CALIBRATION", "PICTURE_PARTS", "PICTURE_PART", "SOUND_PARTS", "SOUND_PART", "PICTURE_EPOCHS",
-    "SOUND_EPOCHS", "ENCODER_EPOCHS", "PICTURE_BATCHES", "SOUND_BATCHES", "ENCODER_BATCHES", "MOTION_BLOCKS",
-    "OWN_LOSS", "SHARED_AMPLITUDES",
-)  # fmt: skip
 
 
 class Workshop:
@@ -97,14 +91,14 @@ class Workshop:
         if work.exists() and not work.is_dir():
             raise ModelError(f"{work} is no folder: name one for what the stages leave")
         work.mkdir(parents=True, exist_ok=True)
-        facts = {name: repr(globals()[name]) for name in SETTINGS} | sources.facts()
+        facts = sources.facts() | _settings()
         path = work / "facts.json"
-        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else facts
+        try:
+            before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else facts
+        except ValueError as error:
+            raise ModelError(f"{path} is damaged ({error}): use another folder") from error
         if other := sorted(name for name in facts.keys() | before.keys() if facts.get(name) != before.get(name)):
-            raise ModelError(
-                f"{work} was begun with another {', '.join(other)}: use another folder, "
-                f"or delete {path} and the files that depend on it"
-            )
+            raise ModelError(f"{work} was begun with other {', '.join(other)}: use another folder")
         write_atomically(path, (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode())
 
     def spatial_cnn(self) -> Path:
@@ -299,15 +293,26 @@ class Workshop:
         encoder.load_state_dict(load_file(self.encoder(stream)))
         return vectors_of(encoder.eval(), clips).numpy()
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, card: str | None = None) -> None:
         """The model folder, weights in float16."""
         source = self._source(encoders=True)
-        card = (SHIPPED / "pocket" / "README.md").read_text(encoding="utf-8")
         weights = stream_weights({stream: self._vectors(stream) for stream in POCKET.streams})
         _tell(f"weights of the streams: {weights}")
         source = replace(source, config=POCKET.with_stream_weights(weights))
-        trained_on = "UCF101 (6 classes, train part) and ESC-10 (folds 1 and 2), no labels; made pictures and sounds"
+        trained_on = f"{self.sources}, without labels, and made pictures and sounds"
+        card = card or f"# pocket\n\nTrained on {trained_on}, by `python -m tristream.training.pocket`. Not measured.\n"
         save_model(source, folder, name="pocket", card=card, training=Training(trained_on=trained_on), float16=True)
+
+
+def _settings() -> dict[str, str]:
+    """All constants that what is made depends on, and the model itself."""
+    modules = (sys.modules[__name__], distilling, pocket_encoders, pocket_pictures, pocket_sounds, pocket_steps)
+    return {
+        f"{module.__name__.rpartition('.')[2]}.{name}": repr(value)
+        for module in modules
+        for name, value in vars(module).items()
+        if name.isupper() and not isinstance(value, Path)
+    }
 
 
 def _tell(text: str) -> None:
@@ -319,15 +324,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, help="a folder for what the stages leave")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the model folder, which is not there yet")
-    parser.add_argument("--data", type=Path, default=SHARED / "data")
-    parser.add_argument("--weights", type=Path, default=SHARED / "weights")
+    parser.add_argument("--data", type=Path, required=True, help="the folder of ucf101-6c and esc10")
+    parser.add_argument("--weights", type=Path, required=True, help="that of mobilenetv1_100 and yamnet .safetensors")
+    parser.add_argument("--card", type=Path, help="the model's README.md; by default a few words")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     try:
         if arguments.output.exists():
             raise ModelError(f"{arguments.output} exists: use another -o")
-        Workshop(Sources.below(arguments.data, arguments.weights), arguments.work).write(arguments.output)
-    except TristreamError as error:
+        card = arguments.card.read_text(encoding="utf-8") if arguments.card else None
+        Workshop(Sources.below(arguments.data, arguments.weights), arguments.work).write(arguments.output, card)
+    except (TristreamError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -36,16 +36,23 @@ class Sources:
         """Refuse to begin without them.
 
         Raises:
-            ModelError: there are no clips, no sounds, or a network's file is missing.
+            ModelError: there are no clips or no sounds, two have one name, or a network's file is missing.
         """
         for what, paths in (("clips", self.clips), ("sounds", self.sounds)):
             if not paths:
                 raise ModelError(f"there are no {what} to learn from: --data is a folder with ucf101-6c and esc10")
+        stems = [path.stem for path in (*self.clips, *self.sounds)]
+        if twice := {stem for stem in stems if stems.count(stem) > 1}:
+            raise ModelError(f"two files are called {min(twice)}: what is made of them goes by their names, rename one")
         for path in (self.mobilenet, self.yamnet):
             if not path.is_file():
                 raise ModelError(f"there is no {path}: --weights is the folder of it")
 
-    def facts(self) -> dict[str, list[str]]:
+    def facts(self) -> dict[str, dict[str, str]]:
         """By what a later run knows that they are the same."""
-        teachers = [sha256_of(path) for path in (self.mobilenet, self.yamnet)]
-        return {"teachers": teachers, "files": [path.name for path in (*self.clips, *self.sounds)]}
+        groups = {"clips": self.clips, "sounds": self.sounds, "teachers": (self.mobilenet, self.yamnet)}
+        return {group: {path.name: sha256_of(path) for path in paths} for group, paths in groups.items()}
+
+    def __str__(self) -> str:
+        """In a few words."""
+        return f"{len(self.clips)} clips of ucf101-6c (train) and {len(self.sounds)} sounds of esc10 (folds 1 and 2)"

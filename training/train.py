@@ -194,10 +194,11 @@ class Trainer:
                     self.report.say(f"left out of the {stage.stream} CNN's training: {error}")
                 trained = stage.train(self._rest, self._held_out, extracted, self.cache)
             weights, history = trained
-            changed = {f"{stage.stream}.cnn": weights}
+            changed, config = {f"{stage.stream}.cnn": weights}, self.source.config
             if f"{stage.stream}.recurrent" in self.source.weights:
                 changed[f"{stage.stream}.recurrent"] = Weights()  # one that was there knows other features
-            self.source = replace(self.source, weights={**self.source.weights, **changed})
+                config = config.with_new_encoder(stage.stream)
+            self.source = replace(self.source, config=config, weights={**self.source.weights, **changed})
             histories.append(history)
         return histories
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import tristream
+from tristream.fusion import opened_video
 from tristream.fusion.model import Model
 from tristream.fusion.windows import Windows
 
@@ -59,13 +61,24 @@ def test_calls_that_wait_end_with_a_consumer_that_stops(
 
     def slow(inputs: NDArray[np.float16]) -> Tensor:
         calls.append(len(inputs))
-        time.sleep(0.05)
+        time.sleep(0.3)
         return features(inputs)
 
     monkeypatch.setattr(camera.streams["temporal"], "features", slow)
-    with camera.open(clip, Windows(0.4, 0.4), batch_size=2) as opened:
+    with ThreadPoolExecutor(1) as one, camera.open(clip, Windows(0.4, 0.4), batch_size=2) as opened:
+        monkeypatch.setattr(opened_video, "cnn_pool", lambda: one)
         next(clips := opened.clips())
-        clips.close()
+        time.sleep(0.1)  # now one is at work, and another waits behind it
         made = len(calls)
-        time.sleep(0.5)
-    assert len(calls) <= made + 2
+        clips.close()
+        time.sleep(0.8)
+    assert len(calls) == made
+
+
+@pytest.mark.parametrize(("window", "told"), [(0.1, True), (0.2, True), (0.5, False), (1.0, False)])
+def test_windows_shorter_than_the_time_between_steps_are_told_of(clip: Path, window: float, told: bool) -> None:
+    model = tristream.load_model("pocket", device="cpu", streams=("spatial",))
+    result = model.embed(clip, window=window)
+    assert (len(result.clips) < 8 / window) == told
+    warning = f"some windows of {window:g} s have no picture: per-second takes one each 0.28 s"
+    assert result.warnings == ((warning,) if told else ())

@@ -1,7 +1,7 @@
 """The model that ships: small, whole, trained, and what it says of real clips."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,13 @@ CLASSES = ("Archery", "BasketballDunk", "PlayingPiano", "Surfing")
 
 
 @pytest.fixture(scope="module")
-def pocket() -> Model:
+def pocket() -> Iterator[Model]:
+    before = torch.get_num_threads()
     torch.set_num_threads(2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # that it says nothing is part of what is asked
-        return tristream.load_model()
+        yield tristream.load_model()
+    torch.set_num_threads(before)
 
 
 def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

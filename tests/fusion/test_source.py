@@ -108,6 +108,25 @@ def test_a_trained_model_that_is_changed_keeps_what_was_not() -> None:
     assert set(mean.weights) == {"spatial.cnn", "temporal.cnn", "audio.cnn"}
 
 
+def test_an_encoder_that_is_to_be_trained_anew_has_no_centre_or_weight_of_another() -> None:
+    kept = find_model("pocket").config
+    assert kept.temporal.recurrent.centred
+    assert kept.stream_weights["temporal"] < 1
+    for overrides, changed in (
+        (Overrides(hidden=64), {"spatial", "temporal", "audio"}),
+        (Overrides(backbone="resnet18"), {"spatial"}),
+        (Overrides(audio_cnn="yamnet"), {"audio"}),
+        (Overrides(temporal_cnn="motion"), {"temporal"}),
+        (Overrides(recurrent="mean"), {"spatial", "temporal", "audio"}),
+        (Overrides(streams=("audio",)), set()),
+    ):
+        config = find_model("pocket", overrides, untrained=True).config
+        for stream in config.streams:
+            recurrent = getattr(config, stream).recurrent
+            before = kept.stream_weights[stream]
+            assert (recurrent.centred, recurrent.weight) == ((False, 1) if stream in changed else (True, before))
+
+
 def test_random_weights_are_no_news_where_they_are_not_used(tmp_path: Path) -> None:
     """Untrained is what is used, not where the architecture came from."""
     partly = find_model("pocket", Overrides(spatial_weights=weights_file(tmp_path)), untrained=True)

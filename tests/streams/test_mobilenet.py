@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from timm.models import group_parameters
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -76,6 +77,13 @@ def test_placed_it_gives_the_same_nearly() -> None:
         rough = place(Holder(cnn), "cpu", "bfloat16")(pictures)
     torch.testing.assert_close(exact, expected, atol=1e-3, rtol=1e-3)
     assert nn.functional.cosine_similarity(rough, expected).min() > 0.99
+
+
+def test_its_last_blocks_can_be_told_from_the_others() -> None:
+    groups = group_parameters(built(3, 0.75, 64), MobileNet.group_matcher(built(3, 0.75, 64)))
+    assert len(groups) == 14
+    assert set(groups[13]) >= {"layer14.pointwise.weight", "layer14.depthwise.weight"}
+    assert all(name.startswith("layer1.") for name in groups[0])
 
 
 def test_it_sees_whole_frames_at_its_own_size() -> None:

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from tristream.streams.config import SamplingConfig
+from tristream.streams.config import SamplingConfig, from_json, to_json
 from tristream.streams.errors import UsageError
-from tristream.streams.sampling import MOTION_FLOOR_SHARE, STRATEGIES, may_be_step, sample
+from tristream.streams.sampling import MOTION_FLOOR_SHARE, STRATEGIES, may_be_step, sample, step_distance_seconds
 
 FPS = 25.0
 
@@ -190,6 +190,15 @@ def test_per_second_takes_the_first_frame_after_its_part_of_a_second(fps: float,
     assert able(SamplingConfig("per-second", per_second=5), fps) == list(range(0, 61, jump))
 
 
+@pytest.mark.parametrize("fps", [25.0, 29.97, 10.0, 3.0, 60.0])
+@pytest.mark.parametrize(
+    "config", [SamplingConfig("per-second", per_second=4), SamplingConfig("every-nth"), SamplingConfig("uniform")]
+)
+def test_how_far_apart_steps_are(config: SamplingConfig, fps: float) -> None:
+    jumps = np.diff(able(config, min(fps, config.max_fps)))
+    assert step_distance_seconds(config, fps) * min(fps, config.max_fps) == pytest.approx(jumps.max())
+
+
 @pytest.mark.parametrize("strategy", ["every-nth", "per-second"])
 def test_too_many_are_thinned_evenly(strategy: str) -> None:
     assert pick(strategy, np.zeros(15), steps=5).tolist() == [1, 4, 7, 10, 13]
@@ -218,20 +227,24 @@ def test_first_is_how_the_clip_begins_whatever_moves_later() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "message"),
+    ("changed", "message"),
     [
-        (SamplingConfig(max_steps=0), "max_steps must be at least 1, got 0"),
-        (SamplingConfig("every-nth", frame_jump=0), "frame_jump must be at least 1, got 0"),
-        (SamplingConfig("per-second", per_second=0.0), "per_second must be over 0, got 0.0"),
-        (SamplingConfig("random"), "every-nth, segments, first, got 'random'"),  # type: ignore[arg-type]
+        ({"max_steps": 0}, "max_steps and frame_jump must be at least 1, got 0 and 5"),
+        ({"frame_jump": 0}, "must be at least 1, got 180 and 0"),
+        ({"per_second": 0.0}, "per_second and max_fps must be over 0, got 0.0 and 40.0"),
+        ({"per_second": float("nan")}, "must be over 0, got nan"),
+        ({"max_fps": -1.0}, "must be over 0, got 5.0 and -1.0"),
     ],
 )
-@pytest.mark.parametrize("frames", [0, 3, 30])
-def test_a_config_that_cannot_be_is_refused_whatever_the_clip(
-    config: SamplingConfig, message: str, frames: int
-) -> None:
+def test_a_config_that_cannot_be_is_refused(changed: dict[str, float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        sample(config, times(frames), np.zeros(frames))
+        from_json(SamplingConfig, to_json(SamplingConfig()) | changed)
+
+
+@pytest.mark.parametrize("frames", [0, 3, 30])
+def test_an_unknown_strategy_is_refused_whatever_the_clip(frames: int) -> None:
+    with pytest.raises(UsageError, match="every-nth, segments, first, got 'random'"):
+        sample(SamplingConfig("random"), times(frames), np.zeros(frames))  # type: ignore[arg-type]
 
 
 def test_arrays_that_are_not_alike_are_refused() -> None:

@@ -245,14 +245,16 @@ def test_every_file_stream_and_kind_has_keys_of_its_own() -> None:
     assert len(set(keys)) == len(keys) == 12
 
 
-def test_inputs_depend_on_no_weights_and_flow_on_no_cnn() -> None:
+def test_inputs_depend_on_no_weights_and_flow_on_what_is_taken_from_it() -> None:
     base = keys_of(with_job(wanted=INPUTS))
     others = {
         "": with_job(wanted=INPUTS, digests={}, dtype_name="torch.bfloat16"),
         "spatial": with_job(replace(TINY, spatial=SpatialConfig("pixels", size_pixels=32)), wanted=INPUTS),
         "audio": with_job(replace(TINY, audio=replace(TINY.audio, cnn="yamnet")), wanted=INPUTS),  # its log offset
     }
-    others[" "] = with_job(replace(TINY, temporal=replace(TINY.temporal, cnn="motion", pairs=10)), wanted=INPUTS)
+    others[" "] = with_job(replace(TINY, temporal=replace(TINY.temporal, pairs=10)), wanted=INPUTS)
+    # Its own mean, of each field.
+    others["temporal"] = with_job(replace(TINY, temporal=replace(TINY.temporal, cnn="motion")), wanted=INPUTS)
     for changed, job in others.items():
         keys = keys_of(job)
         assert {stream for stream in TINY.streams if keys[stream] != base[stream]} == set(changed.split())

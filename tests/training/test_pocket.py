@@ -92,10 +92,15 @@ def test_a_folder_of_other_settings_or_nothing_to_learn_from_is_refused(
     Workshop(sources, tmp_path / "work")
     with monkeypatch.context() as other:
         other.setattr(script, "ENCODER_EPOCHS", 1)
-        with pytest.raises(ModelError, match="begun with another ENCODER_EPOCHS: use another folder"):
+        with pytest.raises(ModelError, match=r"begun with other pocket\.ENCODER_EPOCHS: use another folder"):
             Workshop(sources, tmp_path / "work")
     with pytest.raises(ModelError, match="is no folder"):
         Workshop(sources, sources.mobilenet)
+    with pytest.raises(ModelError, match="two files are called clip-0"):
+        Workshop(replace(sources, sounds=(*sources.sounds, tmp_path / "clip-0.wav")), tmp_path / "other")
+    (tmp_path / "work" / "facts.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"facts\.json is damaged"):
+        Workshop(sources, tmp_path / "work")
     with pytest.raises(ModelError, match="no sounds to learn from"):
         Workshop(replace(sources, sounds=()), tmp_path / "other")
     with pytest.raises(ModelError, match=r"no .*nothing\.safetensors"):

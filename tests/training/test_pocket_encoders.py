@@ -70,16 +70,42 @@ def test_what_can_be_told_of_the_picture_agrees_with_it() -> None:
 
 
 def test_encoders_follow_the_formula_at_any_length_and_for_changed_copies(tmp_path: Path) -> None:
-    known = clips(60)
+    plain = clips(60)
+    shift = np.random.default_rng(9).standard_normal(FEATURES).astype(np.float32)  # what a change does to each step
+    known = StreamClips(tuple((steps, steps + shift) for steps, _ in plain.clips), plain.singles)
     formula = picture_formula(known, seed=0)
     torch.manual_seed(0)
     encoder = RecurrentEncoder(FEATURES, RecurrentConfig(hidden=HALF, dropout=0.0, centred=True))
     take_scale(encoder, known)
-    rates = cosine_rates(3e-3, 8)
-    task = FormulaTask(encoder, known, formula, 32, 15)
-    config = FitConfig(OptimiserConfig("adam", 3e-3), epochs=8)
-    history = fit(task, config, stage="e", seed=0, checkpoint=Checkpoint(tmp_path / "c.safetensors"), rates=rates)
-    assert history.epochs[-1].train_loss < 0.1 < history.epochs[0].train_loss
+    rates = cosine_rates(3e-3, 10)
+    task = FormulaTask(encoder, known, formula, 32, 20)
+    config = FitConfig(OptimiserConfig("adam", 3e-3), epochs=10)
+    fit(task, config, stage="e", seed=0, checkpoint=Checkpoint(tmp_path / "c.safetensors"), rates=rates)
+    encoder.eval()
+    wanted = formula(known.means())
+    for version in (0, 1):
+        for length in (1, 10, 180):
+            steps = np.stack([each[version].mean(axis=0) for each in known.clips])[:, None].repeat(length, axis=1)
+            with torch.inference_mode():
+                given = encoder(torch.from_numpy(steps), torch.full((60,), length)).numpy()
+            agreement = cosines(np.concatenate([given, wanted]))[:60, 60:]
+            assert agreement.diagonal().mean() > 0.8, (version, length)
+            assert np.mean(agreement.argmax(axis=1) == np.arange(60)) > 0.9, (version, length)
+
+
+def test_what_the_own_half_should_be_counts_by_its_own_loss() -> None:
+    known = clips(20)
+    formula = picture_formula(known, seed=0)
+    encoder = RecurrentEncoder(FEATURES, RecurrentConfig(hidden=HALF, dropout=0.0)).eval()
+    losses = []
+    for own_loss in (0.0, 0.5):
+        task = FormulaTask(encoder, known, formula, 8, 1, own_loss)
+        batch = next(task.batches(np.random.default_rng(0)))
+        losses.append(task.loss(batch)[0])
+    with torch.inference_mode():
+        given = encoder(batch[0], torch.full((8,), batch[0].shape[1]))
+    own = torch.nn.functional.cosine_similarity(given[:, HALF:], batch[1][:, HALF:]).mean()
+    torch.testing.assert_close(losses[1] - losses[0], 0.5 * (1 - own))
 
 
 def test_scale_is_worked_into_the_weights() -> None:
@@ -120,6 +146,24 @@ def test_each_block_of_features_has_its_share_of_each_half() -> None:
     own = [about[:, block.columns] @ formula.matrix[block.columns, HALF:] for block in blocks]
     energy = [float(np.sum(part**2)) for part in own]
     assert energy[1] / sum(energy) == pytest.approx(0.8, abs=0.05)
+
+
+@pytest.mark.parametrize("amplitude", [0.3, 0.8])
+def test_the_halves_have_the_amplitudes_that_are_asked_for(amplitude: float) -> None:
+    known = clips(60)
+    shown = np.random.default_rng(1).standard_normal((60, HALF)).astype(np.float32)
+    vectors = other_formula(known, shown, np.arange(60), [Block(slice(0, FEATURES))], amplitude, seed=2)(known.means())
+    lengths = [np.sqrt(np.mean(np.sum(half**2, axis=1))) for half in (vectors[:, :HALF], vectors[:, HALF:])]
+    assert lengths == pytest.approx([amplitude, 1 - amplitude], rel=1e-3)
+
+
+def test_a_block_without_a_share_tells_nothing_of_the_picture() -> None:
+    known = clips(60)
+    shown = np.random.default_rng(1).standard_normal((60, HALF)).astype(np.float32)
+    blocks = [Block(slice(0, 20), 1.0, 0.0), Block(slice(20, FEATURES), 0.0, 1.0)]
+    matrix = other_formula(known, shown, np.arange(60), blocks, 0.8, seed=2).matrix
+    assert np.abs(matrix[20:, :HALF]).max() < 1e-6 < np.abs(matrix[:20, :HALF]).max()
+    assert np.abs(matrix[:20, HALF:]).max() < 1e-6 < np.abs(matrix[20:, HALF:]).max()
 
 
 def test_streams_count_by_how_little_is_alike_by_chance() -> None:
