@@ -11,15 +11,16 @@ that are two seconds long at least.
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
 import numpy as np
 from clips import SHARED
-from copies import SAMPLE_RATE_HZ, Span, has_sound, waveform
+from copies import Span, has_sound, waveform, write_clip
 from numpy.typing import NDArray
 from retrieval import embed, sets_of
 
@@ -70,35 +71,22 @@ CHANGES = {
 
 def write_changed(path: Path, target: Path, change: Change) -> None:
     """Write a changed clip, at its own frame rate."""
-    with av.open(str(path)) as source, av.open(str(target), "w") as container:
+    with av.open(str(path)) as source:
         stream = source.streams.video[0]
-        rate = Fraction(stream.average_rate)
-        video = container.add_stream("libx264", rate=rate, options={"crf": str(change.crf), "preset": "veryfast"})
-        video.pix_fmt = "yuv420p"
-        sound = has_sound(path)
-        audio = None
-        if sound:
-            audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono", bit_rate=change.sound_rate)
-        skipped, written = round(change.begin_seconds * rate), 0
-        for number, frame in enumerate(source.decode(stream)):
-            if number < skipped:
-                continue
-            picture = change.picture(frame.to_ndarray(format="rgb24"))
-            if not written:
-                sides = (round(side * change.size_share) // 2 * 2 for side in picture.shape[1::-1])
-                video.width, video.height = sides
-            changed = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(video.width, video.height, "yuv420p")
-            changed.pts, changed.time_base = written, 1 / rate
-            container.mux(video.encode(changed))
-            written += 1
-        container.mux(video.encode())
-        if audio is not None:
-            samples = waveform(Span(path, change.begin_seconds), written / rate)
-            for first in range(0, len(samples), 1024):
-                block = av.AudioFrame.from_ndarray(samples[None, first : first + 1024], format="fltp", layout="mono")
-                block.sample_rate, block.pts, block.time_base = SAMPLE_RATE_HZ, first, Fraction(1, SAMPLE_RATE_HZ)
-                container.mux(audio.encode(block))
-            container.mux(audio.encode())
+        rate, shown = Fraction(stream.average_rate), 0
+
+        def frames() -> Iterator[av.VideoFrame]:
+            nonlocal shown
+            for frame in islice(source.decode(stream), round(change.begin_seconds * rate), None):
+                picture = change.picture(frame.to_ndarray(format="rgb24"))
+                width, height = (round(side * change.size_share) // 2 * 2 for side in picture.shape[1::-1])
+                yield av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(width, height, "yuv420p")
+                shown += 1
+
+        def sound() -> NDArray[np.float32]:
+            return waveform(Span(path, change.begin_seconds), float(shown / rate))
+
+        write_clip(target, frames(), rate, change.crf, sound if has_sound(path) else None, change.sound_rate)
 
 
 def seconds_of(path: Path) -> float:

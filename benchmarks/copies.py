@@ -15,7 +15,7 @@ MobileNetV1 with ImageNet's weights and YAMNet with AudioSet's, each the mean ov
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -41,6 +41,7 @@ from tristream.training.splits import train_and_test
 COPY_FPS, COPY_SIZE, COPY_CRF = 15, (256, 192), 28
 JOINED_FPS, JOINED_SIZE = 25, (320, 240)
 SAMPLE_RATE_HZ = 44_100
+Floats = NDArray[np.float32]
 THRESHOLDS = (0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 JOINED_SECONDS, MOMENT_SECONDS = 180, 5.0
 JOINED, MOMENTS = 2, 30  # videos, and moments cut out of each
@@ -72,7 +73,7 @@ def pictures(span: Span, fps: int) -> Iterator[av.VideoFrame]:
             yield shown
 
 
-def waveform(span: Span, seconds: float) -> NDArray[np.float32]:
+def waveform(span: Span, seconds: float) -> Floats:
     """The sound of a span, mono, exactly so long; silence where the file has none."""
     samples = round(seconds * SAMPLE_RATE_HZ)
     with av.open(str(span.path)) as container:
@@ -94,31 +95,50 @@ def has_sound(path: Path) -> bool:
 
 def encode(spans: Sequence[Span], target: Path, fps: int, size: tuple[int, int], crf: int) -> list[float]:
     """Write spans one after the other as H.264, with AAC where one of them has sound; the time that each begins."""
-    begins, shown = [], 0
-    pieces = []
-    with av.open(str(target), "w") as container:
-        video = container.add_stream("libx264", rate=fps, options={"crf": str(crf), "preset": "veryfast"})
-        (video.width, video.height), video.pix_fmt = size, "yuv420p"
-        sound = any(has_sound(span.path) for span in spans)
-        audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono") if sound else None
+    shown: list[int] = []  # pictures of each span
+
+    def frames() -> Iterator[av.VideoFrame]:
         for span in spans:
-            begins.append(shown / fps)
-            before = shown
+            shown.append(0)
             for picture in pictures(span, fps):
-                frame = picture.reformat(*size, "yuv420p")
-                frame.pts, frame.time_base = shown, Fraction(1, fps)
-                container.mux(video.encode(frame))
-                shown += 1
-            pieces.append(waveform(span, (shown - before) / fps))
+                shown[-1] += 1
+                yield picture.reformat(*size, "yuv420p")
+
+    def sound() -> Floats:
+        return np.concatenate([waveform(span, count / fps) for span, count in zip(spans, shown, strict=True)])
+
+    write_clip(target, frames(), Fraction(fps), crf, sound if any(has_sound(span.path) for span in spans) else None)
+    return [sum(shown[:number]) / fps for number in range(len(spans))]
+
+
+def write_clip(
+    target: Path,
+    frames: Iterable[av.VideoFrame],
+    rate: Fraction,
+    crf: int,
+    sound: Callable[[], Floats] | None,
+    sound_bits_a_second: int = 128_000,
+) -> None:
+    """Write pictures of one size as H.264, and after them their sound, if there is one, as AAC."""
+    with av.open(str(target), "w") as container:
+        video = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
+        video.pix_fmt = "yuv420p"
+        audio = None
+        if sound is not None:
+            audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono", bit_rate=sound_bits_a_second)
+        for number, frame in enumerate(frames):
+            if not number:
+                video.width, video.height = frame.width, frame.height
+            frame.pts, frame.time_base = number, 1 / rate
+            container.mux(video.encode(frame))
         container.mux(video.encode())
-        if audio is not None:
-            samples = np.concatenate(pieces)
+        if audio is not None and sound is not None:
+            samples = sound()
             for first in range(0, len(samples), 1024):
-                frame = av.AudioFrame.from_ndarray(samples[None, first : first + 1024], format="fltp", layout="mono")
-                frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE_HZ, first, Fraction(1, SAMPLE_RATE_HZ)
-                container.mux(audio.encode(frame))
+                block = av.AudioFrame.from_ndarray(samples[None, first : first + 1024], format="fltp", layout="mono")
+                block.sample_rate, block.pts, block.time_base = SAMPLE_RATE_HZ, first, Fraction(1, SAMPLE_RATE_HZ)
+                container.mux(audio.encode(block))
             container.mux(audio.encode())
-    return begins
 
 
 def path_of(example: Example) -> Path:
