@@ -22,7 +22,7 @@ from retrieval import average_precision
 
 from tristream.streams.config import StreamName
 from tristream.training.pocket import MOTION_BLOCKS, SEED, SHARED_AMPLITUDES, Workshop
-from tristream.training.pocket_encoders import HALF, Block, StreamClips, other_formula, picture_formula
+from tristream.training.pocket_encoders import Block, StreamClips, other_formula, picture_formula
 from tristream.training.pocket_sources import Sources
 
 PARTS = 3
@@ -82,9 +82,9 @@ def tell_formulas(clips: Clips, pictures: Clips) -> None:
     blocks = MOTION_BLOCKS if clips.stream == "temporal" else [Block(slice(0, size))]
 
     def embed(amplitude: float, known: NDArray[np.intp], asking: NDArray[np.intp]) -> tuple[Floats, Floats]:
-        of_pictures = pictures.some(np.array([place[clips.names[row]] for row in known]))
-        shown = picture_formula(of_pictures, SEED)(of_pictures.means())[:, :HALF]
-        formula = other_formula(clips.some(known), shown, np.arange(len(known)), blocks, amplitude, SEED)
+        picture = picture_formula(pictures.some(np.flatnonzero(np.isin(pictures.parts, clips.parts[known]))), SEED)
+        shown = {number: pictures.clips[place[clips.names[row]]][0] for number, row in enumerate(known)}
+        formula = other_formula(clips.some(known), shown, picture, blocks, amplitude, SEED)
         return formula(clips.some(known).means()), formula(clips.some(asking).means())
 
     for amplitude in AMPLITUDES:
@@ -100,12 +100,13 @@ def tell_sounds(workshop: Workshop, pictures: Clips) -> None:
     known = [index for index, name in enumerate(names) if not name.startswith("2-")]
     clips = StreamClips(tuple(every.clips[index] for index in known), every.singles)
     place = {name: index for index, name in enumerate(pictures.names)}
-    pairs = np.array([number for number, index in enumerate(known) if names[index] in place])
-    of_pictures = pictures.some(np.array([place[names[known[number]]] for number in pairs]))
-    shown = picture_formula(of_pictures, SEED)(of_pictures.means())[:, :HALF]
+    shown = {
+        number: pictures.clips[place[names[index]]][0] for number, index in enumerate(known) if names[index] in place
+    }
+    picture = picture_formula(pictures.some(np.arange(len(pictures.names))), SEED)
     means = every.means()
     blocks = [Block(slice(0, means.shape[1]))]
-    formula = other_formula(clips, shown, pairs, blocks, SHARED_AMPLITUDES["audio"], SEED)
+    formula = other_formula(clips, shown, picture, blocks, SHARED_AMPLITUDES["audio"], SEED)
     for name, vectors in (("mean of steps", means - means[rows[1]].mean(axis=0)), ("formula", formula(means))):
         nearest, precision = np.mean(found(vectors[rows[1]], labels[1], vectors[rows[2]], labels[2]), axis=0)
         print(f"| audio | ESC-10: {name} | {nearest:.3f} | {precision:.3f} | {len(rows[2])} |")

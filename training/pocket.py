@@ -50,7 +50,6 @@ from tristream.training.checkpoint import Checkpoint
 from tristream.training.distilling import Distillation, cosine_rates, make_pool
 from tristream.training.loop import Progress, fit, seed_of
 from tristream.training.pocket_encoders import (
-    HALF,
     Block,
     FormulaTask,
     StreamClips,
@@ -269,12 +268,12 @@ class Workshop:
         if stream != "spatial":
             clips, own_names = self.clips(stream)
             place_of = {name: place for place, name in enumerate(names)}
-            pairs = np.array([index for index, name in enumerate(own_names) if name in place_of])
-            of_pairs = [place_of[own_names[index]] for index in pairs]
-            shown = formula(pictures.means())[of_pairs, :HALF]
+            shown = {
+                index: pictures.clips[place_of[name]][0] for index, name in enumerate(own_names) if name in place_of
+            }
             size = clips.clips[0][0].shape[1]
             blocks = MOTION_BLOCKS if stream == "temporal" else [Block(slice(0, size))]
-            formula = other_formula(clips, shown, pairs, blocks, SHARED_AMPLITUDES[stream], SEED + 2)
+            formula = other_formula(clips, shown, formula, blocks, SHARED_AMPLITUDES[stream], SEED + 2)
         torch.manual_seed(seed_of(SEED, stream))
         config = getattr(POCKET, stream).recurrent
         encoder = RecurrentEncoder(clips.clips[0][0].shape[1], config)
@@ -308,7 +307,7 @@ def _settings() -> dict[str, str]:
     """All constants that what is made depends on, and the model itself."""
     modules = (sys.modules[__name__], distilling, pocket_encoders, pocket_pictures, pocket_sounds, pocket_steps)
     return {
-        f"{module.__name__.rpartition('.')[2]}.{name}": repr(value)
+        f"{Path(str(module.__file__)).stem}.{name}": repr(value)  # `__name__` is another where it is run
         for module in modules
         for name, value in vars(module).items()
         if name.isupper() and not isinstance(value, Path)

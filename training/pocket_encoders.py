@@ -11,7 +11,7 @@ principal components. No label is looked at.
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from math import log
+from math import ceil, log
 from typing import cast
 
 import numpy as np
@@ -30,7 +30,8 @@ from tristream.training.loop import Measured
 
 Floats = NDArray[np.float32]
 HALF = 128  # units of a direction
-RIDGE = 0.3  # where the mean square of what is told from is 1
+RIDGE = 0.1  # of a row, where the mean square of what is told from is 1
+SPANS = 10  # of a clip, besides the whole, from which it is learned what motion and sound tell of the picture
 MOST_STEPS = 180
 LEAST_LENGTH = 1e-9
 
@@ -83,8 +84,8 @@ class Block:
 
 def other_formula(
     clips: StreamClips,
-    shown: Floats,
-    pairs: NDArray[np.intp],
+    pictures: Mapping[int, Floats],
+    picture: Formula,
     blocks: Sequence[Block],
     shared_amplitude: float,
     seed: int,
@@ -92,8 +93,8 @@ def other_formula(
     """The formula of motion or sound.
 
     Args:
-        shown: the first halves (P, 128) of the vectors of the pictures of some of the clips.
-        pairs: which clips these are, (P,).
+        pictures: the step features (T, F) of the pictures of some of the clips, by their place among these.
+        picture: the formula of the pictures.
         blocks: of the features.
         shared_amplitude: of the first half of the vectors, from 0 to 1; that of the second is what is left of 1.
     """
@@ -101,13 +102,35 @@ def other_formula(
     centre = means.mean(axis=0)
     about = means - centre
     weight = _weights(about, [(block.columns, block.of_shared) for block in blocks])
-    told = Ridge(RIDGE, fit_intercept=False).fit((about * weight)[pairs], shown - shown.mean(axis=0))
+    rows, seen = _spans(clips, pictures, np.random.default_rng(seed))
+    shown = picture(seen)[:, :HALF]
+    ridge = Ridge(RIDGE * len(rows) / len(pictures), fit_intercept=False)
+    told = ridge.fit((rows - centre) * weight, shown - shown.mean(axis=0))
     shared = weight[:, None] * told.coef_.T  # (F, 128)
     weight = _weights(about, [(block.columns, block.of_own) for block in blocks])
     own = weight[:, None] * (_axes([about * weight, (clips.singles - centre) * weight], HALF) @ _turn(seed))
-    shared *= shared_amplitude / _length(about[pairs] @ shared)
+    shared *= shared_amplitude / _length(about[list(pictures)] @ shared)
     own *= (1 - shared_amplitude) / _length(about @ own)
     return Formula(centre, np.concatenate([shared, own], axis=1).astype(np.float32))
+
+
+def _spans(clips: StreamClips, pictures: Mapping[int, Floats], generator: np.random.Generator) -> tuple[Floats, Floats]:
+    """Means of the steps (R, F) of clips and of spans of them, and of their pictures (R, F') at the same time."""
+    rows, seen = [], []
+    for index, shown in pictures.items():
+        steps = clips.clips[index][0]
+        lengths = np.exp(generator.uniform(-log(len(steps)), 0, SPANS))  # as shares of the clip, down to one step
+        begins = generator.uniform(0, 1 - lengths)
+        spans = [(0.0, 1.0), *zip(begins, begins + lengths, strict=True)]
+        rows += [_mean_of(steps, *span) for span in spans]
+        seen += [_mean_of(shown, *span) for span in spans]
+    return np.stack(rows), np.stack(seen)
+
+
+def _mean_of(steps: Floats, begin: float, end: float) -> Floats:
+    """The mean (F,) of the steps (T, F) between two shares of a clip, of one at least."""
+    first = min(int(begin * len(steps)), len(steps) - 1)
+    return np.asarray(steps[first : max(ceil(end * len(steps)), first + 1)].mean(axis=0))
 
 
 def _weights(rows: Floats, shares: Sequence[tuple[slice, float]]) -> Floats:

@@ -13,10 +13,12 @@ from tristream.training.distilling import cosine_rates
 from tristream.training.loop import fit
 from tristream.training.pocket_encoders import (
     HALF,
+    SPANS,
     Block,
     Formula,
     FormulaTask,
     StreamClips,
+    _spans,
     centre_of,
     other_formula,
     picture_formula,
@@ -57,13 +59,14 @@ def test_the_pictures_formula_keeps_their_cosines() -> None:
 
 def test_what_can_be_told_of_the_picture_agrees_with_it() -> None:
     pictures = clips(60)
-    shown = picture_formula(pictures, seed=0)(pictures.means())[:, :HALF]
+    picture = picture_formula(pictures, seed=0)
+    shown = picture(pictures.means())[:, :HALF]
     turn = np.linalg.qr(np.random.default_rng(5).standard_normal((FEATURES, FEATURES)))[0].astype(np.float32)
     sounds = StreamClips(
         tuple((steps @ turn, other @ turn) for steps, other in pictures.clips), pictures.singles @ turn
     )
-    told = np.arange(0, 60, 2)  # every second has a picture beside it
-    formula = other_formula(sounds, shown[told], told, [Block(slice(0, FEATURES))], 0.8, seed=2)
+    told = {index: pictures.clips[index][0] for index in range(0, 60, 2)}  # every second has a picture beside it
+    formula = other_formula(sounds, told, picture, [Block(slice(0, FEATURES))], 0.8, seed=2)
     halves = formula(sounds.means())[1::2, :HALF]
     agreement = cosines(np.concatenate([halves, shown[1::2]]))[:30, 30:]
     assert agreement.diagonal().mean() > agreement.mean() + 0.5
@@ -139,9 +142,10 @@ def test_a_formula_is_linear() -> None:
 
 def test_each_block_of_features_has_its_share_of_each_half() -> None:
     known = clips(60)
-    shown = np.random.default_rng(1).standard_normal((60, HALF)).astype(np.float32)
+    shown = {index: steps for index, (steps, _) in enumerate(clips(60, seed=1).clips)}
+    picture = picture_formula(clips(60, seed=1), seed=0)
     blocks = [Block(slice(0, 20), 0.9, 0.2), Block(slice(20, FEATURES), 0.1, 0.8)]
-    formula = other_formula(known, shown, np.arange(60), blocks, 0.8, seed=2)
+    formula = other_formula(known, shown, picture, blocks, 0.8, seed=2)
     about = known.means() - formula.centre
     own = [about[:, block.columns] @ formula.matrix[block.columns, HALF:] for block in blocks]
     energy = [float(np.sum(part**2)) for part in own]
@@ -151,19 +155,31 @@ def test_each_block_of_features_has_its_share_of_each_half() -> None:
 @pytest.mark.parametrize("amplitude", [0.3, 0.8])
 def test_the_halves_have_the_amplitudes_that_are_asked_for(amplitude: float) -> None:
     known = clips(60)
-    shown = np.random.default_rng(1).standard_normal((60, HALF)).astype(np.float32)
-    vectors = other_formula(known, shown, np.arange(60), [Block(slice(0, FEATURES))], amplitude, seed=2)(known.means())
+    shown = {index: steps for index, (steps, _) in enumerate(clips(60, seed=1).clips)}
+    picture = picture_formula(clips(60, seed=1), seed=0)
+    vectors = other_formula(known, shown, picture, [Block(slice(0, FEATURES))], amplitude, seed=2)(known.means())
     lengths = [np.sqrt(np.mean(np.sum(half**2, axis=1))) for half in (vectors[:, :HALF], vectors[:, HALF:])]
     assert lengths == pytest.approx([amplitude, 1 - amplitude], rel=1e-3)
 
 
 def test_a_block_without_a_share_tells_nothing_of_the_picture() -> None:
     known = clips(60)
-    shown = np.random.default_rng(1).standard_normal((60, HALF)).astype(np.float32)
+    shown = {index: steps for index, (steps, _) in enumerate(clips(60, seed=1).clips)}
+    picture = picture_formula(clips(60, seed=1), seed=0)
     blocks = [Block(slice(0, 20), 1.0, 0.0), Block(slice(20, FEATURES), 0.0, 1.0)]
-    matrix = other_formula(known, shown, np.arange(60), blocks, 0.8, seed=2).matrix
+    matrix = other_formula(known, shown, picture, blocks, 0.8, seed=2).matrix
     assert np.abs(matrix[20:, :HALF]).max() < 1e-6 < np.abs(matrix[:20, :HALF]).max()
     assert np.abs(matrix[:20, HALF:]).max() < 1e-6 < np.abs(matrix[20:, HALF:]).max()
+
+
+def test_what_is_learned_from_is_of_the_same_time_in_both_streams() -> None:
+    times = [np.linspace(0, 1, count, endpoint=False, dtype=np.float32)[:, None] for count in (40, 80)]
+    one = StreamClips(((times[0],), (times[0] + 5,)), np.zeros((0, 1), np.float32))
+    rows, seen = _spans(one, {1: times[1] + 5}, np.random.default_rng(0))
+    assert rows.shape == seen.shape == (SPANS + 1, 1)
+    assert rows[0] == pytest.approx(5.4875)
+    np.testing.assert_allclose(rows, seen, atol=0.03)
+    assert rows.std() > 0.1
 
 
 def test_streams_count_by_how_little_is_alike_by_chance() -> None:
