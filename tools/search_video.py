@@ -66,7 +66,7 @@ def search_video(
     ] = False,
     threshold: Annotated[
         float, typer.Option(min=-1, max=1, help="The score from which --duplicates takes two videos for the same.")
-    ] = 0.85,
+    ] = 0.9,
     sheet: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write a contact sheet, too: FILE.html or FILE.png.", show_default=False),
