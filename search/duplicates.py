@@ -17,7 +17,7 @@ from tristream.search.segment import Segment
 from tristream.search.similarity import Weights, checked_weights
 from tristream.streams.errors import SearchError, UsageError
 
-THRESHOLD = 0.9  # of `pocket`: copies of its training clips have more, other clips less (benchmarks/copies.py)
+THRESHOLD = 0.9  # of `pocket`: it groups all copies of its training clips, and no others (benchmarks/copies.py)
 # Of each video so many are looked at, and more where the last of them is alike, too; a group that is larger still holds
 # together all the same, by those that its videos share.
 NEIGHBOURS, MOST_NEIGHBOURS = 32, 512
