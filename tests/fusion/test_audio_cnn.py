@@ -52,7 +52,7 @@ def test_the_choice_changes_the_audio_cnn_alone() -> None:
         find_model("pocket").config,
     )
     assert config.audio is not None and own.audio is not None
-    assert config == replace(own, audio=replace(own.audio, cnn="yamnet"))
+    assert config == replace(own, audio=replace(own.audio, cnn="yamnet")).with_new_encoder("audio")
     ids = {find_model("tkachenko2018", hearing(cnn), untrained=True).model_id for cnn in ("vggish", "yamnet", "small")}
     assert len(ids) == 3
 
