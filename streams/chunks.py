@@ -20,7 +20,7 @@ from tristream.streams.stacks import Planes, centred_planes, flow_stacks
 from tristream.streams.steps import StepPlan, Steps, Timings
 
 CHUNK_SECONDS = 36.0  # the paper's longest clip (V.C); longer windows are sampled in pieces of this length
-EAGER_FRAMES = 48  # of a chunk where all frames are steps
+EAGER_FRAMES = 96  # of a chunk where all frames are steps: 14 steps where four a second are, a batch of a CNN
 MAX_FRAME_SECONDS = 10.0  # a frame stands for no more time than this, whatever gap follows it
 
 

@@ -40,9 +40,9 @@ class FlowHistogram(nn.Module):
         """Step features (B, 19) float32, in pixels a pair, of stacks (B, 2L, H, W): the mean over the L pairs."""
         count, channels, height, width = steps.shape
         flow = steps.float().reshape(-1, 2, height, width)  # (B·L, 2, H, W)
-        along = torch.einsum("nchw,dc->ndhw", flow, self.directions.float()).relu_()
+        along = (self.directions.float() @ flow.flatten(2)).relu_()  # an einsum takes eight times as long
         lengths = torch.hypot(flow[:, :1], flow[:, 1:])  # norm() takes ten times as long
-        moved = torch.cat([along, lengths], dim=1)  # (B·L, 9, H, W)
+        moved = torch.cat([along.view(-1, DIRECTIONS, height, width), lengths], dim=1)  # (B·L, 9, H, W)
         cells = functional.adaptive_avg_pool2d(moved, CELLS)  # (B·L, 9, 6, 6)
         boxes = functional.avg_pool2d(cells, BOX_CELLS, stride=1)  # (B·L, 9, 5, 5)
         still = (1 / (1 + lengths)).mean(dim=(2, 3))  # (B·L, 1)

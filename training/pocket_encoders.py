@@ -30,9 +30,10 @@ from tristream.training.loop import Measured
 
 Floats = NDArray[np.float32]
 HALF = 128  # units of a direction
-RIDGE = 0.1  # of a row, where the mean square of what is told from is 1
+RIDGE = 0.02  # of a row, where the mean square of what is told from is 1
 SPANS = 10  # of a clip, besides the whole, from which it is learned what motion and sound tell of the picture
 MOST_STEPS = 180
+MOVED_SHARE = 0.5  # of the sequences
 LEAST_LENGTH = 1e-9
 
 
@@ -165,7 +166,9 @@ class FormulaTask:
 
     Sequences of 1 to 180 steps, all lengths alike on a logarithmic scale: spans of one clip or of several after each
     other, in any version, thinned at random; and single steps that turn into each other. What the formula is given is
-    the plain version's mean, so that crops, light, loudness and encoding are learned to be of no account.
+    the plain version's mean, so that crops, light, loudness and encoding are learned to be of no account. Half of them
+    are moved as a whole by some of what tells two other steps apart, since the formula holds everywhere and the clips
+    are few.
 
     Args:
         own_loss: how much the own halves count besides, which in the whole hardly do.
@@ -196,11 +199,28 @@ class FormulaTask:
 
     def _draw(self, length: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
         """A sequence (T, F), and the mean (F,) of what it is a version of."""
-        if len(self._clips.singles) and generator.random() < 0.2:
-            first, last = self._clips.singles[generator.integers(len(self._clips.singles), size=2)]
-            share = np.linspace(generator.random(), generator.random(), length, dtype=np.float32)[:, None]
-            steps = (1 - share) * first + share * last
-            return steps, steps.mean(axis=0)
+        few = len(self._clips.singles) and generator.random() < 0.2
+        steps, mean = (self._turning if few else self._spans)(length, generator)
+        if generator.random() < MOVED_SHARE:
+            move = generator.random(dtype=np.float32) * (self._step(generator) - self._step(generator))
+            steps, mean = steps + move, mean + move
+        return steps, mean
+
+    def _step(self, generator: np.random.Generator) -> Floats:
+        """Any step (F,), of a clip or single."""
+        clip = self._clips.clips[generator.integers(len(self._clips.clips))][0]
+        steps = self._clips.singles if len(self._clips.singles) and generator.random() < 0.5 else clip
+        return np.asarray(steps[generator.integers(len(steps))])
+
+    def _turning(self, length: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
+        """A single step that turns into another."""
+        first, last = self._clips.singles[generator.integers(len(self._clips.singles), size=2)]
+        share = np.linspace(generator.random(), generator.random(), length, dtype=np.float32)[:, None]
+        steps = (1 - share) * first + share * last
+        return steps, steps.mean(axis=0)
+
+    def _spans(self, length: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
+        """Spans of clips."""
         pieces, plain = [], []
         for part in np.array_split(np.arange(length), int(generator.choice([1, 1, 1, 2, 3]))):
             versions = self._clips.clips[generator.integers(len(self._clips.clips))]

@@ -42,6 +42,11 @@ def pool_part(
     return small, in_batches(teacher, (heard[first : first + 64] for first in range(0, count, 64)))
 
 
+def as_network_hears(examples: Tensor) -> Tensor:
+    """Examples (B, 96, 64) float16 as the audio CNN wants them: (B, 1, 96, 64) float32."""
+    return examples.float()[:, None]
+
+
 def _sound(sounds: Sequence[Magnitudes], generator: np.random.Generator) -> Magnitudes:
     mel = _one(sounds, generator)
     if generator.random() < MIXED_SHARE:

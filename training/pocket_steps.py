@@ -45,15 +45,15 @@ def every_fifth(clip: Path) -> list[NDArray[np.uint8]]:
     return list(np.concatenate(pieces))
 
 
-def stacks_of(clip: Path, count: int = 4) -> list[NDArray[np.float16]]:
-    """A few flow stacks (2L, H, W) of a clip, evenly in time."""
+def mean_flows_of(clip: Path) -> NDArray[np.float16]:
+    """The mean flow (T, 2, H, W) of each stack of a clip."""
     config = POCKET.with_streams(("temporal",))
     plan = step_plan(config, None, Windows())
     engine = flow_engine(ModelSource("pocket", config, {}), plan, "cpu")
     with MediaReader(clip, audio=False) as reader:
-        pieces = [steps.take(slice(None)) for steps in read_steps(reader, plan, engine, Timings())]
-    stacks = np.concatenate(pieces)
-    return list(stacks[np.linspace(0, len(stacks) - 1, count).astype(int)])
+        stacks = [steps.take(slice(None)) for steps in read_steps(reader, plan, engine, Timings())]
+    means = [each.reshape(len(each), -1, 2, *each.shape[2:]).mean(axis=1, dtype=np.float32) for each in stacks]
+    return np.concatenate(means).astype(np.float16)
 
 
 def sound_of(path: Path) -> NDArray[np.float32] | None:
@@ -124,18 +124,20 @@ class _Changes:
             for number, corner in enumerate(self._corners):
                 cut = [_cut_stack(stack, corner, CUT_SHARE) for stack in inputs]
                 yield f"cut{number}", (np.stack(cut) / CUT_SHARE).astype(np.float16)
-            yield "pieces", np.stack([self._piece(stack) for stack in inputs for _ in range(PIECES_OF_STEP)])
+            pieces = [piece_of(stack, self._generator) for stack in inputs for _ in range(PIECES_OF_STEP)]
+            yield "pieces", np.stack(pieces)
         else:
             offset = LOG_OFFSETS["small"]  # which stays as it is where a sound gets louder
             mel = np.maximum(np.exp(inputs) - offset, 0)
             yield "louder", np.log(self._gain * mel + offset).astype(np.float32)
 
-    def _piece(self, stack: NDArray[np.float16]) -> NDArray[np.float16]:
-        """Some of a stack (2L, H, W), in the same size, slower or faster."""
-        share = float(np.sqrt(self._generator.uniform(*PIECE_AREA)))
-        speed = np.exp(self._generator.uniform(*np.log(PIECE_SPEED)))
-        piece = _cut_stack(stack, self._generator.uniform(0, 1 - share, 2), share)
-        return np.asarray(piece * speed, np.float16)
+
+def piece_of(stack: NDArray[np.float16], generator: np.random.Generator) -> NDArray[np.float16]:
+    """Some of a stack (2L, H, W), in the same size, slower or faster."""
+    share = float(np.sqrt(generator.uniform(*PIECE_AREA)))
+    speed = np.exp(generator.uniform(*np.log(PIECE_SPEED)))
+    piece = _cut_stack(stack, generator.uniform(0, 1 - share, 2), share)
+    return np.asarray(piece * speed, np.float16)
 
 
 def _cut_stack(stack: NDArray[np.floating], corner: NDArray[np.floating], share: float) -> NDArray[np.float32]:

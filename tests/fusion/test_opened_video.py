@@ -75,7 +75,7 @@ def test_calls_that_wait_end_with_a_consumer_that_stops(
     assert len(calls) == made
 
 
-@pytest.mark.parametrize(("window", "told"), [(0.1, True), (0.2, True), (0.5, False), (1.0, False)])
+@pytest.mark.parametrize(("window", "told"), [(0.01, True), (0.1, True), (0.2, True), (0.5, False), (1.0, False)])
 def test_windows_shorter_than_the_time_between_steps_are_told_of(clip: Path, window: float, told: bool) -> None:
     model = tristream.load_model("pocket", device="cpu", streams=("spatial",))
     result = model.embed(clip, window=window)

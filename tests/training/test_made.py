@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from tristream.training import pocket_pictures, pocket_sounds
+from tristream.training import pocket_motions, pocket_pictures, pocket_sounds
 from tristream.training.made_pictures import made_picture
 from tristream.training.made_sounds import made_sound
 
@@ -41,6 +42,26 @@ def test_pictures_of_a_pool_are_seen_by_both_and_the_same_again() -> None:
     np.testing.assert_allclose(small.mean(axis=(1, 2)), features, atol=4)  # the same pictures, in two sizes
     again, _ = pocket_pictures.pool_part(frames, teacher, 20, seed=3)
     np.testing.assert_array_equal(small, again)
+
+
+def test_pictures_of_motion_are_seen_by_both_in_their_sizes() -> None:
+    flows = np.random.default_rng(0).normal(size=(3, 2, 12, 16)).repeat(10, axis=2).repeat(10, axis=3)
+    seen = []
+
+    def teacher(batch: torch.Tensor) -> torch.Tensor:
+        seen.append(batch.shape)
+        torch.testing.assert_close(batch[..., 0], batch[..., 2])  # grey
+        return batch[..., 0].float().mean(dim=(1, 2))[:, None]
+
+    small, features = pocket_motions.pool_part(flows.astype(np.float16), teacher, 20, seed=3)
+    assert small.shape == (20, 120, 160)
+    assert seen == [(20, 168, 224, 3)]
+    np.testing.assert_allclose(small.mean(axis=(1, 2)), features[:, 0], atol=2)
+    assert small[0::2].mean() > 1.2 * small[1::2].mean()  # what moves, then its outline
+    again, _ = pocket_motions.pool_part(flows.astype(np.float16), teacher, 20, seed=3)
+    np.testing.assert_array_equal(small, again)
+    shown = pocket_motions.as_network_sees(pocket_motions.as_bytes(torch.linspace(-1, 1, 256)[None, None]))
+    torch.testing.assert_close(shown.flatten(), torch.linspace(-1, 1, 256))
 
 
 def test_sounds_of_a_pool_are_heard_by_both_each_with_its_offset() -> None:

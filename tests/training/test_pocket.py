@@ -18,16 +18,14 @@ from tristream.streams.media import AudioBlock
 from tristream.streams.sound import SoundSteps
 from tristream.streams.yamnet import YAMNet
 from tristream.training import pocket as script
+from tristream.training import pocket_cnns
 from tristream.training.pocket import Workshop
+from tristream.training.pocket_cnns import ThinCNNs
 from tristream.training.pocket_sources import Sources
 from tristream.training.pocket_steps import CUTS, PIECE_SPEED, PIECES, PIECES_OF_STEP, _Changes, versions_of
 
 MakeVideo = Callable[..., Path]
-LITTLE = {
-    "PICTURE_PARTS": 6, "PICTURE_PART": 12, "SOUND_PARTS": 6, "SOUND_PART": 24, "CALIBRATION": 60,
-    "PICTURE_EPOCHS": 2, "SOUND_EPOCHS": 2, "ENCODER_EPOCHS": 2,
-    "PICTURE_BATCHES": 1, "SOUND_BATCHES": 1, "ENCODER_BATCHES": 2,
-}  # fmt: skip
+LITTLE = {"epochs": 2, "batches": 1, "parts": 6}
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +52,15 @@ def sources(make_video: MakeVideo, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_it_goes_on_where_it_was_stopped_and_gives_a_model(
     sources: Sources, tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in LITTLE.items():
-        monkeypatch.setattr(script, name, value)
+    for name, part_size in (("PICTURES", 12), ("SOUNDS", 24), ("MOTIONS", 12)):
+        course = replace(getattr(pocket_cnns, name), part_size=part_size, **LITTLE)
+        monkeypatch.setattr(pocket_cnns, name, course)
+    monkeypatch.setattr(pocket_cnns, "CALIBRATION", 60)
+    monkeypatch.setattr(script, "ENCODER_EPOCHS", 2)
+    monkeypatch.setattr(script, "ENCODER_BATCHES", 2)
     work = tmp_path / "work"
     with monkeypatch.context() as stopped:
-        stopped.setattr(Workshop, "_make_temporal_cnn", lambda self: 1 / 0)
+        stopped.setattr(ThinCNNs, "_make_temporal", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             Workshop(sources, work).write(tmp_path / "model")
     before = {path: path.stat().st_mtime_ns for path in work.rglob("*.npy")}

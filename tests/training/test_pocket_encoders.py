@@ -96,6 +96,19 @@ def test_encoders_follow_the_formula_at_any_length_and_for_changed_copies(tmp_pa
             assert np.mean(agreement.argmax(axis=1) == np.arange(60)) > 0.9, (version, length)
 
 
+def test_half_the_sequences_are_moved_to_where_no_clip_is_and_the_formula_holds_there() -> None:
+    known = clips(20)
+    known = StreamClips(tuple(versions[:1] for versions in known.clips), known.singles[:0])
+    formula = picture_formula(known, seed=0)
+    encoder = RecurrentEncoder(FEATURES, RecurrentConfig(hidden=HALF, dropout=0.0))
+    task = FormulaTask(encoder, known, formula, 400, 1)
+    steps, wanted = next(task.batches(np.random.default_rng(0)))
+    np.testing.assert_allclose(formula(steps.mean(dim=1).numpy()), wanted, atol=1e-5)
+    every = np.concatenate([versions[0] for versions in known.clips])
+    nearest = np.abs(steps[:, :1].numpy() - every).max(axis=2).min(axis=1)
+    assert np.mean(nearest > 1e-3) == pytest.approx(0.5, abs=0.08)
+
+
 def test_what_the_own_half_should_be_counts_by_its_own_loss() -> None:
     known = clips(20)
     formula = picture_formula(known, seed=0)
