@@ -4,9 +4,9 @@
 
 WORK is the folder of `python -m tristream.training.pocket`, which has to be through. The training clips of UCF101 are
 split by recording into three parts; in turn, clips of one part search those of the other two, from which formulas are
-made. Their classes are looked at here, and nowhere in the training. In the last row of a stream, the formula is made
-without the class that asks. For ESC-10 fold 2 searches fold 1. The made and mixed steps that the formulas that ship
-were found with besides are left out: they are of all parts.
+made. Their classes are looked at here, and nowhere in the training. In one row of motion and of sound the formula
+is made without the class that asks. For ESC-10 fold 2 searches fold 1. The made and mixed steps that the formulas that
+ship were found with besides are left out: they are of all parts.
 """
 
 import argparse

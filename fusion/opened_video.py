@@ -114,7 +114,8 @@ class OpenedVideo:
         if video is None or not self._plan.needs_video:
             return ""
         apart = step_distance_seconds(self._plan.sampling, video.fps)
-        if window_seconds >= apart - ROUNDING_SECONDS:
+        frame_seconds = 1 / min(video.fps, self._plan.sampling.max_fps)  # a step lasts until the next frame
+        if window_seconds >= apart - ROUNDING_SECONDS or apart <= frame_seconds + ROUNDING_SECONDS:
             return ""
         strategy = self._plan.sampling.strategy
         return f"some windows of {window_seconds:g} s have no picture: {strategy} takes one each {apart:.2f} s"

@@ -104,7 +104,8 @@ class SmallMotionCNN(nn.Module):
 def motion_pictures(stacks: torch.Tensor) -> torch.Tensor:
     """Pictures (B, 2, H, W) float32 from -1 to 1 of what moves in flow stacks (B, 2L, H, W), and of its outlines.
 
-    The square root makes slow parts visible beside fast ones; the 95th percentile is 1, unless all stands still.
+    The square root makes slow parts visible beside fast ones. The 95th percentile is 1, but where less than a twentieth
+    of the picture moves, as of thin outlines, what is fast against STILL is.
     """
     count, channels, height, width = stacks.shape
     flow = stacks.float().reshape(count, channels // 2, 2, height, width).mean(dim=1)  # (B, 2, H, W)

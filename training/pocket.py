@@ -31,6 +31,7 @@ from tristream.fusion.folder import sha256_of, write_atomically
 from tristream.fusion.model import open_model
 from tristream.fusion.save import Training, save_model
 from tristream.fusion.source import ModelSource, Weights, parts_of
+from tristream.streams import flow_histogram, mobilenet, stacks, temporal
 from tristream.streams.audio import SmallAudioCNN
 from tristream.streams.config import StreamName
 from tristream.streams.errors import ModelError, TristreamError
@@ -39,12 +40,15 @@ from tristream.streams.recurrent import RecurrentEncoder
 from tristream.streams.temporal import SmallMotionCNN
 from tristream.training import (
     distilling,
+    made_pictures,
+    made_sounds,
     pocket_cnns,
     pocket_encoders,
     pocket_motions,
     pocket_pictures,
     pocket_sounds,
     pocket_steps,
+    pruning,
 )
 from tristream.training.loop import seed_of
 from tristream.training.pocket_cnns import ThinCNNs
@@ -64,7 +68,7 @@ from tristream.training.pocket_stages import Stages, tell
 from tristream.training.pocket_steps import PIECES, step_features, versions_of
 
 SEED = 0
-ENCODER_EPOCHS, ENCODER_BATCHES = 24, 50
+ENCODER_RATE, ENCODER_EPOCHS, ENCODER_BATCHES, ENCODER_BATCH_SIZE = 3e-3, 24, 50, 64
 # What shape moves tells most of what is seen; of its own the stream has how fast what moves where to.
 SHAPES = SmallMotionCNN.shape_size
 MOTION_BLOCKS = (
@@ -163,8 +167,8 @@ class Workshop:
         encoder.centre = None  # the formula's vectors have mean 0 already; what is left of one is taken away at last
         take_scale(encoder, clips)
         own_loss = 0.0 if stream == "spatial" else OWN_LOSS  # the picture's own half is but the rest of the shared
-        task = FormulaTask(encoder, clips, formula, 64, ENCODER_BATCHES, own_loss)
-        self._stages.fit(task, f"{stream}-encoder", 3e-3, ENCODER_EPOCHS)
+        task = FormulaTask(encoder, clips, formula, ENCODER_BATCH_SIZE, ENCODER_BATCHES, own_loss)
+        self._stages.fit(task, f"{stream}-encoder", ENCODER_RATE, ENCODER_EPOCHS)
         encoder.centre = centre_of(encoder.eval(), clips)
         return dict(encoder.state_dict())
 
@@ -187,14 +191,15 @@ class Workshop:
 
 
 def _settings() -> dict[str, str]:
-    """All constants that what is made depends on, and the model itself."""
-    taught = (distilling, pocket_cnns, pocket_motions, pocket_pictures, pocket_sounds)
-    modules = (sys.modules[__name__], *taught, pocket_encoders, pocket_steps)
+    """The constants of all modules that make what is kept, and the model itself."""
+    inputs = (made_pictures, made_sounds, pocket_motions, pocket_pictures, pocket_sounds, pocket_steps)
+    networks = (distilling, flow_histogram, mobilenet, pocket_cnns, pruning, stacks, temporal)
+    modules = (sys.modules[__name__], *inputs, *networks, pocket_encoders)
     return {
         f"{Path(str(module.__file__)).stem}.{name}": repr(value)  # `__name__` is another where it is run
         for module in modules
         for name, value in vars(module).items()
-        if name.isupper() and not isinstance(value, Path)
+        if name.isupper() and not isinstance(value, Path | type)
     }
 
 

@@ -28,26 +28,28 @@ from tristream.training.pocket_stages import Stages, tell
 from tristream.training.pocket_steps import every_fifth, mean_flows_of, sound_of
 from tristream.training.pruning import folded_convolutions, pruned, with_inputs
 
+FEATURES = 1024
 CALIBRATION = 384  # inputs that a thin network is fitted on
 
 
 @dataclass(frozen=True)
 class Course:
-    """How a thin network is taught: its pool in parts, of so many inputs, of seeds from the first on, and its fit."""
+    """How a thin network is taught."""
 
-    parts: int
+    width: float  # its share of the whole one's channels
+    parts: int  # of its pool
     part_size: int
-    first_seed: int
+    first_seed: int  # of the first part; the others have those that follow
     rate: float
     epochs: int
     batches: int  # of an epoch
     batch_size: int
-    bfloat16: bool  # whether to compute in it, which is faster for all but the smallest networks
+    bfloat16: bool
 
 
-PICTURES = Course(24, 1024, 1000, rate=6e-4, epochs=22, batches=128, batch_size=64, bfloat16=True)
-SOUNDS = Course(24, 2048, 5000, rate=1e-3, epochs=30, batches=64, batch_size=128, bfloat16=False)
-MOTIONS = Course(16, 1024, 9000, rate=6e-4, epochs=16, batches=128, batch_size=64, bfloat16=True)
+PICTURES = Course(0.75, 24, 1024, 1000, rate=6e-4, epochs=22, batches=128, batch_size=64, bfloat16=True)
+SOUNDS = Course(0.5, 24, 2048, 5000, rate=1e-3, epochs=30, batches=64, batch_size=128, bfloat16=False)
+MOTIONS = Course(0.5, 16, 1024, 9000, rate=6e-4, epochs=16, batches=128, batch_size=64, bfloat16=True)
 
 
 class ThinCNNs:
@@ -72,7 +74,7 @@ class ThinCNNs:
         teacher = self._frames_teacher()
         pool = self._pool("pictures", PICTURES, partial(pocket_pictures.pool_part, frames, teacher))
         prepare = pocket_pictures.as_network_sees
-        thin = pruned(folded_convolutions(self._mobilenet), prepare(_first(pool)), 0.75, 1024)
+        thin = pruned(folded_convolutions(self._mobilenet), prepare(_first(pool)), PICTURES.width, FEATURES)
         self._teach("spatial", thin, pool, prepare, PICTURES)
         return dict(thin.state_dict())
 
@@ -84,7 +86,7 @@ class ThinCNNs:
         sounds = [pocket_sounds.magnitudes(waveform) for waveform in waveforms if waveform is not None]
         pool = self._pool("sounds", SOUNDS, partial(pocket_sounds.pool_part, sounds, yamnet))
         prepare = pocket_sounds.as_network_hears
-        thin = pruned(folded_convolutions(yamnet), prepare(_first(pool)), 0.5, 1024, nn.ReLU)
+        thin = pruned(folded_convolutions(yamnet), prepare(_first(pool)), SOUNDS.width, FEATURES, nn.ReLU)
         self._teach("audio", thin, pool, prepare, SOUNDS)
         return {f"layers.{name}": tensor for name, tensor in thin.state_dict().items()}
 
@@ -95,7 +97,7 @@ class ThinCNNs:
         pool = self._pool("motions", MOTIONS, partial(pocket_motions.pool_part, flows, teacher))
         prepare = pocket_motions.as_network_sees
         folded = with_inputs(folded_convolutions(self._mobilenet), 1)
-        thin = pruned(folded, prepare(_first(pool)), 0.5, 1024)
+        thin = pruned(folded, prepare(_first(pool)), MOTIONS.width, FEATURES)
         self._teach("temporal", thin, pool, prepare, MOTIONS)
         return {f"shapes.{name}": tensor for name, tensor in thin.state_dict().items()}
 

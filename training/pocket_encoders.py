@@ -34,6 +34,7 @@ RIDGE = 0.02  # of a row, where the mean square of what is told from is 1
 SPANS = 10  # of a clip, besides the whole, from which it is learned what motion and sound tell of the picture
 MOST_STEPS = 180
 MOVED_SHARE = 0.5  # of the sequences
+TURNING_SHARE = 0.2  # of them that are single steps
 LEAST_LENGTH = 1e-9
 
 
@@ -199,8 +200,8 @@ class FormulaTask:
 
     def _draw(self, length: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
         """A sequence (T, F), and the mean (F,) of what it is a version of."""
-        few = len(self._clips.singles) and generator.random() < 0.2
-        steps, mean = (self._turning if few else self._spans)(length, generator)
+        turns = len(self._clips.singles) and generator.random() < TURNING_SHARE
+        steps, mean = (self._turning_step if turns else self._clip_spans)(length, generator)
         if generator.random() < MOVED_SHARE:
             move = generator.random(dtype=np.float32) * (self._step(generator) - self._step(generator))
             steps, mean = steps + move, mean + move
@@ -212,15 +213,15 @@ class FormulaTask:
         steps = self._clips.singles if len(self._clips.singles) and generator.random() < 0.5 else clip
         return np.asarray(steps[generator.integers(len(steps))])
 
-    def _turning(self, length: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
-        """A single step that turns into another."""
+    def _turning_step(self, length: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
+        """A single step that turns into another (T, F), and the mean (F,)."""
         first, last = self._clips.singles[generator.integers(len(self._clips.singles), size=2)]
         share = np.linspace(generator.random(), generator.random(), length, dtype=np.float32)[:, None]
         steps = (1 - share) * first + share * last
         return steps, steps.mean(axis=0)
 
-    def _spans(self, length: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
-        """Spans of clips."""
+    def _clip_spans(self, length: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
+        """Spans of clips (T, F), in any version, and the mean (F,) of the plain one."""
         pieces, plain = [], []
         for part in np.array_split(np.arange(length), int(generator.choice([1, 1, 1, 2, 3]))):
             versions = self._clips.clips[generator.integers(len(self._clips.clips))]

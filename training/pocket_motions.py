@@ -23,7 +23,10 @@ Flows = NDArray[np.float16]
 def pool_part(
     flows: Flows, teacher: Callable[[Tensor], Tensor], count: int, seed: int
 ) -> tuple[NDArray[np.uint8], Floats]:
-    """Pictures for the thin network, both of each piece, and what the teacher says of them in its own size."""
+    """Pictures for the thin network, both of each piece, and what the teacher says of them in its own size.
+
+    `count` is even.
+    """
     generator = np.random.default_rng(seed)
     pieces = np.stack([_piece(flows, generator) for _ in range(count // 2)])
     pictures = as_bytes(motion_pictures(torch.from_numpy(pieces)).flatten(0, 1))

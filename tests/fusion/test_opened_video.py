@@ -82,3 +82,10 @@ def test_windows_shorter_than_the_time_between_steps_are_told_of(clip: Path, win
     assert (len(result.clips) < 8 / window) == told
     warning = f"some windows of {window:g} s have no picture: per-second takes one each 0.28 s"
     assert result.warnings == ((warning,) if told else ())
+
+
+def test_windows_shorter_than_a_frame_have_its_picture_where_each_frame_is_a_step(clip: Path) -> None:
+    model = tristream.load_model("pocket", device="cpu", streams=("spatial",), sampling="uniform")
+    result = model.embed(clip, window=0.03)
+    assert len(result.clips) >= 8 / 0.03 - 1
+    assert result.warnings == ()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -152,6 +153,17 @@ def test_the_pictures_of_motion_are_the_shape_of_what_moves_and_its_outline() ->
     torch.testing.assert_close(motion_pictures(moving_square(60, 12.0)), pictures, atol=0.1, rtol=0)
     assert motion_pictures(torch.zeros(2, 20, 120, 160)).max() == -1
     assert motion_pictures(moving_square(60, 1e-4))[:, 0].max() < -0.8  # noise is not blown up
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 47)])
+def test_the_95th_percentile_of_motion_is_white_however_fast_a_speck_is(height: int, width: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    stack = torch.rand(1, 2, height, width, generator=generator).repeat(1, 10, 1, 1) * 8
+    stack[:, :, 0, 0] = 1e4
+    shape = motion_pictures(stack)[0, 0]
+    lengths = torch.hypot(stack[0, 0], stack[0, 1]).sqrt()
+    longest = np.quantile(lengths[::4, ::4].numpy(), 0.95, method="lower")
+    torch.testing.assert_close(shape, (lengths / (float(longest) + 0.1)).clamp(max=1) * 2 - 1)
 
 
 def test_the_outline_is_left_where_the_camera_moves() -> None:

@@ -12,13 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tristream
+from tristream.streams import temporal
 from tristream.streams.errors import ModelError
 from tristream.streams.log_mel import LOG_OFFSETS
 from tristream.streams.media import AudioBlock
 from tristream.streams.sound import SoundSteps
 from tristream.streams.yamnet import YAMNet
 from tristream.training import pocket as script
-from tristream.training import pocket_cnns
+from tristream.training import pocket_cnns, pocket_motions
 from tristream.training.pocket import Workshop
 from tristream.training.pocket_cnns import ThinCNNs
 from tristream.training.pocket_sources import Sources
@@ -60,13 +61,17 @@ def test_it_goes_on_where_it_was_stopped_and_gives_a_model(
     monkeypatch.setattr(script, "ENCODER_BATCHES", 2)
     work = tmp_path / "work"
     with monkeypatch.context() as stopped:
-        stopped.setattr(ThinCNNs, "_make_temporal", lambda self: 1 / 0)
+        teach = ThinCNNs._teach
+        stopped.setattr(
+            ThinCNNs, "_teach", lambda self, name, *how: teach(self, name, *how) if name == "spatial" else 1 / 0
+        )
         with pytest.raises(ZeroDivisionError):
             Workshop(sources, work).write(tmp_path / "model")
+    assert {path.parent.name for path in work.rglob("*.npy")} == {"work", "pictures", "motions"}
     before = {path: path.stat().st_mtime_ns for path in work.rglob("*.npy")}
     kept = load_file(work / "spatial-cnn.safetensors")
     Workshop(sources, work).write(tmp_path / "model")
-    assert before
+    assert (work / "temporal-checkpoint.safetensors").is_file()
     assert {path: path.stat().st_mtime_ns for path in before} == before
     written = load_file(tmp_path / "model" / "spatial.safetensors")
     torch.testing.assert_close(written["cnn.layer3.pointwise.weight"], kept["layer3.pointwise.weight"].half())
@@ -96,6 +101,15 @@ def test_a_folder_of_other_settings_or_nothing_to_learn_from_is_refused(
         other.setattr(script, "ENCODER_EPOCHS", 1)
         with pytest.raises(ModelError, match=r"begun with other pocket\.ENCODER_EPOCHS: use another folder"):
             Workshop(sources, tmp_path / "work")
+    for module, name, value in (
+        (pocket_cnns, "MOTIONS", replace(pocket_cnns.MOTIONS, rate=1e-3)),
+        (pocket_motions, "MIXED_SHARE", 0.1),
+        (temporal, "STILL", 0.2),
+    ):
+        with monkeypatch.context() as other:
+            other.setattr(module, name, value)
+            with pytest.raises(ModelError, match=rf"begun with other \w+\.{name}: use another folder"):
+                Workshop(sources, tmp_path / "work")
     with pytest.raises(ModelError, match="is no folder"):
         Workshop(sources, sources.mobilenet)
     with pytest.raises(ModelError, match="two files are called clip-0"):
