@@ -14,6 +14,7 @@ from tristream.fusion.clips import ClipEncoder
 from tristream.fusion.embedding import ClipEmbedding, clips_of
 from tristream.fusion.windows import Windows
 from tristream.streams.config import SamplingConfig, StreamName
+from tristream.streams.side_by_side import cnn_pool
 from tristream.streams.steps import Steps
 from tristream.streams.stream import Stream
 
@@ -54,9 +55,16 @@ class ClipMaker:
         yield from self._give(int(complete), inf)
 
     def finish(self, duration_seconds: float) -> Iterator[ClipEmbedding]:
-        """The clips that are left, the last of which ends with the video."""
-        for encoder in self._encoders.values():
-            encoder.finish(duration_seconds)
+        """The clips that are left, the last of which ends with the video.
+
+        Streams are encoded side by side: the steps of a recurrent network are too small for two cores.
+        """
+        encoders = list(self._encoders.values())
+        if len(encoders) == 1:  # whose batches may be large
+            encoders[0].finish(duration_seconds)
+        else:
+            for _ in cnn_pool().map(lambda encoder: encoder.finish(duration_seconds), encoders):
+                pass  # so that an error is raised here
         yield from self._give(self._windows.count(duration_seconds), duration_seconds)
 
     def _give(self, end: int, duration_seconds: float) -> Iterator[ClipEmbedding]:
