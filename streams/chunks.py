@@ -1,8 +1,8 @@
 """Frames in, spatial and temporal steps out: which frames of a chunk become steps, and their flow stacks.
 
 Frames wait in a chunk until it is known which of them become steps. A chunk is as long as a clip; where
-every frame is a step anyway (short clips, short windows) it is closed every 96 frames, so that the CNNs
-need not wait for its end. Each pair's flow is computed once, and stacks reach over the ends of their chunk.
+every frame is a step anyway (short clips, short windows) it is closed every few, so that the CNNs need
+not wait for its end. Each pair's flow is computed once, and stacks reach over the ends of their chunk.
 """
 
 from collections.abc import Iterator
