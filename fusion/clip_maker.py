@@ -63,9 +63,7 @@ class ClipMaker:
         if len(encoders) == 1:  # whose batches may be large
             encoders[0].finish(duration_seconds)
         else:
-            list(
-                cnn_pool().map(lambda encoder: encoder.finish(duration_seconds), encoders)
-            )  # raises what was raised there
+            list(cnn_pool().map(lambda encoder: encoder.finish(duration_seconds), encoders))  # raises their errors
         yield from self._give(self._windows.count(duration_seconds), duration_seconds)
 
     def _give(self, end: int, duration_seconds: float) -> Iterator[ClipEmbedding]:
